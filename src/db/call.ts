@@ -1,0 +1,79 @@
+/* One call of one SQL function, over whatever handle the caller has, with the database's errors made ours.
+ *
+ * What is not ours to explain (a serialization failure in the caller's own transaction, say) passes through unchanged. */
+import { type ErrorCode, QueueError } from '../errors.ts'
+
+/** What can run a statement: a `pg` client or pool as it is, and Kysely through db/connect.ts. */
+export interface Executor {
+  query(text: string, values: unknown[]): Promise<{ rows: unknown[] }>
+}
+
+/** Run a statement; its rows, or a QueueError. */
+export async function call<Row>(executor: Executor, text: string, values: unknown[]): Promise<Row[]> {
+  try {
+    const { rows } = await executor.query(text, values)
+    return rows as Row[]
+  } catch (error) {
+    throw asQueueError(error)
+  }
+}
+
+/** Like call, for a function that returns exactly one row. */
+export async function callOne<Row>(executor: Executor, text: string, values: unknown[]): Promise<Row> {
+  const [row] = await call<Row>(executor, text, values)
+  if (row === undefined) throw new QueueError('internal', `no row came back from: ${text}`)
+  return row
+}
+
+/** The errcodes that our SQL functions raise. */
+const ownCodes: Readonly<Record<string, ErrorCode>> = {
+  PB001: 'queue_not_found',
+  PB002: 'request_invalid',
+  PB003: 'batch_too_large',
+}
+
+/** A value that Postgres could not read as what a parameter is, or that breaks a constraint. */
+const invalidValue = /^(22\w{3}|23502)$/
+
+/** The server is away, starting, stopping, full, or the connection to it broke. */
+const unavailable = /^(08\w{3}|57P0[1-4]|53\w{3}|E[A-Z]+)$/
+
+/** No schema, no function, no table: not migrated, or not by this version. */
+const notInstalled = /^(3F000|42883|42P01)$/
+
+/** What a driver's error means to us; itself if that is nothing. */
+export function asQueueError(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof QueueError) return error
+  const { code = '', constraint = '' } = error as Error & { code?: string; constraint?: string }
+
+  const own = ownCodes[code]
+  if (own) return new QueueError(own, error.message)
+  if (code === '23514') return brokenRule(constraint, error)
+  if (invalidValue.test(code)) return new QueueError('request_invalid', error.message, { cause: error })
+  if (notInstalled.test(code) && /postbag/.test(error.message)) {
+    return new QueueError('schema_mismatch', 'the database has no Postbag, or an older one: run "postbag migrate"', {
+      cause: error,
+    })
+  }
+  if (unavailable.test(code) || isBrokenConnection(error)) {
+    return new QueueError('database_unavailable', `the database cannot be reached: ${error.message || code}`, {
+      cause: error,
+      retryAfterSeconds: 1,
+    })
+  }
+  return error
+}
+
+/** Constraints are named as rules, so the name is the explanation. Details of the row stay out: they hold the body. */
+function brokenRule(constraint: string, cause: Error): QueueError {
+  const code = constraint === 'message_body_is_at_most_1_mib' ? 'body_too_large' : 'request_invalid'
+  return new QueueError(code, `refused by the rule: ${constraint.replaceAll('_', ' ')}`, { cause })
+}
+
+/** pg and workerd say these without a code; several failed addresses come as one error with the real ones inside. */
+function isBrokenConnection(error: Error): boolean {
+  if (error instanceof AggregateError) return error.errors.every((inner) => asQueueError(inner) instanceof QueueError)
+  return /^(Connection terminated|timeout (exceeded )?when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|proxy request failed|Network connection lost)/i.test(
+    error.message,
+  )
+}

@@ -1,0 +1,46 @@
+/* Handles to the database: a pool of our own, and the caller's own handle, so that a send joins their transaction. */
+import { CompiledQuery } from 'kysely'
+import pg from 'pg'
+import type { Executor } from './call.ts'
+
+export interface ConnectOptions {
+  /** Most connections of the pool, at least 1. Defaults to 10. Too few: requests queue up; too many: Postgres refuses them. */
+  readonly maxConnections?: number
+  /** How long to wait for a connection before the database counts as away, in milliseconds. Defaults to 5000. */
+  readonly connectTimeoutMillis?: number
+}
+
+/** A pool on a connection string. A connection that breaks while idle is dropped, and the next call makes a new one. */
+export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.maxConnections ?? 10,
+    connectionTimeoutMillis: options.connectTimeoutMillis ?? 5000,
+    application_name: 'postbag',
+  })
+  // Without a listener a lost idle connection would end the process; the pool has already forgotten it.
+  pool.on('error', () => {})
+  return pool
+}
+
+/** One connection for one request, on platforms where connections must not outlive it (Workers). */
+export async function connectOnce(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000, application_name: 'postbag' })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
+/** A Kysely instance or transaction, as far as we need it. */
+export interface KyselyHandle {
+  executeQuery<R>(query: CompiledQuery<R>): Promise<{ rows: R[] }>
+}
+
+/** What may stand behind Postbag: a `pg` client or pool, anything else with its `query`, or Kysely. */
+export type DatabaseHandle = Executor | KyselyHandle
+
+/** Make any of the handles an executor. */
+export function executorOf(handle: DatabaseHandle): Executor {
+  if (!('executeQuery' in handle)) return handle
+  return { query: (text, values) => handle.executeQuery(CompiledQuery.raw(text, values)) }
+}

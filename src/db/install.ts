@@ -1,0 +1,131 @@
+/* Installing: runs the committed migrations and keeps our own ledger of them, postbag.migration. (graphile-migrate, with which they
+ * are written, keeps its ledger in one fixed schema: in an app that uses it too, ours would silently be skipped.)
+ *
+ * All that is missing runs in one transaction, under a transaction-level advisory lock: two installers at once do it once, a
+ * failure leaves nothing behind, and it works through a transaction pooler. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type pg from 'pg'
+import { QueueError } from '../errors.ts'
+
+export interface Migration {
+  readonly number: number
+  /** Such as "foundation". */
+  readonly name: string
+  /** Over this migration and all before it. */
+  readonly hash: string
+  readonly sql: string
+}
+
+export interface InstallReport {
+  /** What was run now; empty if everything was there. */
+  readonly installed: readonly Migration[]
+  /** The number of the newest migration in the database. */
+  readonly version: number
+}
+
+/** "postbag" as a lock number. Whoever installs holds it. */
+const installLock = 0x706f7374626167n
+
+const ledger = `
+create schema if not exists postbag;
+
+/* Which migrations of Postbag this database has. */
+create table if not exists postbag.migration (
+  number integer primary key,
+  name text not null,
+  hash text not null,
+  installed_at timestamptz not null default now()
+);
+`
+
+/** The migrations that this package brings, in their order. */
+export function packagedMigrations(): readonly Migration[] {
+  const folder = join(packageFolder(), 'migrations', 'committed')
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+    .map((file) => {
+      const sql = readFileSync(join(folder, file), 'utf8')
+      const [, number, name] = /^(\d+)-(.+)\.sql$/.exec(file) ?? []
+      const [, hash] = /^--! Hash: (\S+)$/m.exec(sql) ?? []
+      if (!number || !name || !hash) throw new Error(`${file} is not a committed migration`)
+      return { number: Number(number), name, hash, sql }
+    })
+}
+
+/** Bring the database up to this package's version. Safe to call at every start, from any number of processes at once.
+ * @throws QueueError schema_mismatch if the database is newer than this package, or was migrated with other files. */
+export async function install(pool: pg.Pool): Promise<InstallReport> {
+  const client = await pool.connect()
+  try {
+    await client.query('begin')
+    await client.query('set local statement_timeout = 0')
+    await client.query('select pg_advisory_xact_lock($1)', [installLock.toString()])
+    const known = await client.query(`select to_regclass('postbag.migration') is not null as installed`)
+    if (!known.rows[0].installed) await client.query(ledger)
+
+    const missing = await missingMigrations(client)
+    for (const migration of missing) {
+      await client.query(migration.sql)
+      await client.query(recordOf(migration))
+    }
+    await client.query('commit')
+    return { installed: missing, version: packagedMigrations().length }
+  } catch (error) {
+    await client.query('rollback').catch(() => {})
+    throw error
+  } finally {
+    client.release()
+  }
+}
+
+/** Everything that install would run, as one SQL script for other migration tools; from migration `from` on (1 is the first). */
+export function printMigrations(from = 1): string {
+  const wanted = packagedMigrations().filter((migration) => migration.number >= from)
+  return [from === 1 ? ledger : '', ...wanted.flatMap((migration) => [migration.sql, `${recordOf(migration)};\n`])].join('\n')
+}
+
+/** Remove Postbag and every message in it. */
+export async function uninstall(pool: pg.Pool): Promise<void> {
+  await pool.query('drop schema if exists postbag cascade')
+}
+
+async function missingMigrations(client: pg.PoolClient): Promise<readonly Migration[]> {
+  const packaged = packagedMigrations()
+  const found = await client.query<{ number: number; name: string; hash: string }>(
+    'select number, name, hash from postbag.migration order by number',
+  )
+  for (const there of found.rows) {
+    const ours = packaged.find((migration) => migration.number === there.number)
+    if (!ours) {
+      throw new QueueError(
+        'schema_mismatch',
+        `the database has migration ${there.number} (${there.name}), this Postbag knows only ${packaged.length}: ` +
+          'install the newer version of the package',
+      )
+    }
+    if (ours.hash !== there.hash) {
+      throw new QueueError(
+        'schema_mismatch',
+        `migration ${there.number} (${there.name}) in the database is not the one of this package: ` +
+          'it was installed by another build of Postbag, and must be uninstalled first',
+      )
+    }
+  }
+  return packaged.slice(found.rows.length)
+}
+
+/** The ledger's row of a migration. Numbers, names and hashes come from our own file names and headers, checked here. */
+function recordOf({ number, name, hash }: Migration): string {
+  if (!/^[\w-]+$/.test(name) || !/^[\w:]+$/.test(hash)) throw new Error(`migration ${number} has an unsafe name or hash`)
+  return `insert into postbag.migration (number, name, hash) values (${number}, '${name}', '${hash}')`
+}
+
+/** The nearest folder above with a package.json: the same from the sources and from dist/. */
+function packageFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url))
+  while (!readdirSync(folder).includes('package.json')) folder = dirname(folder)
+  return folder
+}

@@ -1,0 +1,61 @@
+/* The closed list of what can go wrong, the same at every door: SQL raises an errcode 'PB0xx', db/call.ts makes it a QueueError, the
+ * HTTP door looks up its status here. A message reads "subject, rule, got". */
+
+/** Code → HTTP status. The code is stable: programs may switch on it. */
+export const errorStatus = {
+  /** A value is missing, out of range or of the wrong kind, or a field is unknown. Nothing was changed. */
+  request_invalid: 400,
+  /** The request's body is not JSON. */
+  json_invalid: 400,
+  /** Not a receipt. */
+  receipt_invalid: 400,
+  token_missing: 401,
+  token_invalid: 401,
+  token_expired: 401,
+  /** The token is good, but not for this: the message names the scope that is missing. */
+  scope_missing: 403,
+  queue_not_found: 404,
+  /** No such path. */
+  route_not_found: 404,
+  /** The message of this receipt is not there (any more): acked before, or purged. */
+  message_gone: 404,
+  method_not_allowed: 405,
+  /** The message was given back or received again since: this receipt owns nothing. */
+  lease_lost: 409,
+  /** The lease had ended before it was extended. */
+  lease_expired: 409,
+  batch_too_large: 413,
+  body_too_large: 413,
+  request_too_large: 413,
+  /** Something unexpected; the request id finds it in the log. */
+  internal: 500,
+  /** The database cannot be reached, or is not ready. Try again. */
+  database_unavailable: 503,
+  /** The server is stopping. Try again: another instance answers. */
+  server_stopping: 503,
+  /** The database has not been migrated, or by a newer or different Postbag. */
+  schema_mismatch: 500,
+  /** The server could not be reached (client side only: no server sends it). */
+  network_error: 503,
+} as const
+
+export type ErrorCode = keyof typeof errorStatus
+
+/** An error of Postbag: `code` is for programs, `message` for people. */
+export class QueueError extends Error {
+  override readonly name = 'QueueError'
+  readonly code: ErrorCode
+  /** Seconds after which a new try makes sense, where known. */
+  readonly retryAfterSeconds: number | undefined
+
+  constructor(code: ErrorCode, message: string, options: { readonly cause?: unknown; readonly retryAfterSeconds?: number } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.retryAfterSeconds = options.retryAfterSeconds
+  }
+}
+
+/** Whether a code, from wherever it came, is one of ours. */
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(errorStatus, code)
+}

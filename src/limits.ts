@@ -1,0 +1,44 @@
+/* Every size and count that is limited, in one place. The database holds the same bounds as constraints (migrations/current or
+ * committed); here they are checked early, with a clear error, and published in the OpenAPI document. */
+
+/** Most messages in one send, receive, ack, nack or extend. */
+export const maxBatch = 1000
+
+/** Most bytes of one message body, as it is stored: 1 MiB. */
+export const maxBodyBytes = 1_048_576
+
+/** Most bytes of one HTTP request: a batch of bodies and their JSON envelope, 16 MiB. */
+export const maxRequestBytes = 16_777_216
+
+/** Most bytes of all headers of one message, as JSON. */
+export const maxHeadersBytes = 16_384
+
+/** Most characters of a message's type or content type. */
+export const maxTypeLength = 255
+
+/** Most characters of a dedup id. */
+export const maxDedupIdLength = 128
+
+/** Longest lease in seconds: 12 hours. */
+export const maxLeaseSeconds = 43_200
+
+/** Longest delay in seconds: a year. */
+export const maxDelaySeconds = 31_536_000
+
+/** Longest time in seconds in which a dedup id is remembered: a day. */
+export const maxDedupWindowSeconds = 86_400
+
+/** Longest wait of one receive in seconds: platforms cut requests at about 30. */
+export const maxWaitSeconds = 20
+
+/** Highest priority a queue may be configured for. */
+export const maxPriority = 9
+
+/** Characters of a nack's error text that are kept. */
+export const maxErrorLength = 4000
+
+/** What a queue may be called. */
+export const queueNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/
+
+/** The rule above in words, for errors. */
+export const queueNameRule = '1 to 80 letters, digits, ".", "_" and "-", starting with a letter or digit'

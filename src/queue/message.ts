@@ -1,0 +1,84 @@
+/* A message on its way to and from the database. A JSON body stays the text it came as, and is never parsed on the way through a
+ * door: that keeps it byte for byte, and costs nothing. */
+import { QueueError } from '../errors.ts'
+import { maxBodyBytes } from '../limits.ts'
+import type { Encoding, MessageOptions, PeekedMessage, ReceivedMessage } from '../wire.ts'
+
+/** A body as it is stored: with encoding json the JSON text. */
+export interface StoredContent {
+  readonly encoding: Encoding
+  readonly body: string
+}
+
+/** A message to send whose body is text already. */
+export type Parcel = StoredContent & MessageOptions
+
+/** A received or peeked message whose body is text still. */
+export type Raw<Message extends ReceivedMessage | PeekedMessage> = Omit<Message, 'body'> & { readonly body: string }
+
+/** The `messages` argument of postbag.send_batch.
+ * @throws QueueError body_too_large, or request_invalid for text that Postgres cannot hold. */
+export function parcelsToSql(parcels: readonly Parcel[]): string {
+  return JSON.stringify(
+    parcels.map(({ encoding, body, ...options }, index) => {
+      checkBody(encoding, body, `messages[${index}].body`)
+      return encoding === 'json' ? { ...options, json: body } : { ...options, encoding, body }
+    }),
+  )
+}
+
+function checkBody(encoding: Encoding, body: string, subject: string): void {
+  const bytes = encoding === 'base64' ? base64Bytes(body) : utf8Bytes(body)
+  if (bytes > maxBodyBytes) {
+    throw new QueueError('body_too_large', `${subject} must be at most ${maxBodyBytes} bytes, got ${bytes}`)
+  }
+  if (encoding === 'text' && (body.includes('\0') || !body.isWellFormed())) {
+    throw new QueueError(
+      'request_invalid',
+      `${subject} must be well-formed text without U+0000, which Postgres cannot hold: send it with encoding base64`,
+    )
+  }
+}
+
+function utf8Bytes(text: string): number {
+  // A UTF-16 unit is at most 3 bytes: most bodies need no encoding to be known small enough.
+  return text.length * 3 <= maxBodyBytes ? text.length : new TextEncoder().encode(text).length
+}
+
+function base64Bytes(text: string): number {
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  return Math.floor((text.length * 3) / 4) - padding
+}
+
+/** The columns that postbag.receive and postbag.peek have in common. */
+export interface MessageRow {
+  readonly id: string
+  readonly body: string
+  readonly encoding: Encoding
+  readonly type: string | null
+  readonly content_type: string | null
+  readonly headers: Record<string, string> | null
+  readonly priority: number
+  readonly attempts: number
+  readonly sent_at: Date
+}
+
+/** What both kinds of a stored message show. */
+export function storedFields(row: MessageRow) {
+  return {
+    id: row.id,
+    encoding: row.encoding,
+    body: row.body,
+    ...(row.type !== null && { type: row.type }),
+    ...(row.content_type !== null && { contentType: row.content_type }),
+    headers: row.headers ?? {},
+    priority: row.priority,
+    attempts: row.attempts,
+    sentAt: isoTime(row.sent_at),
+  }
+}
+
+/** A timestamp column as ISO 8601; drivers give a Date or a string that Date can read. */
+export function isoTime(value: Date | string): string {
+  return new Date(value).toISOString()
+}
