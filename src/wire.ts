@@ -1,7 +1,5 @@
-/* What goes over the wire: the JSON of the native HTTP door, the same words in SQL, the client and the docs. Types only, but for the
- * outcomes. Times are ISO 8601 in UTC; durations are in seconds. */
-
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+/* What goes over the wire: the JSON of the native HTTP door, the same words in SQL, the client and the docs; and how bytes are written
+ * in it. Times are ISO 8601 in UTC; durations are in seconds. */
 
 /** How a body is written: any JSON value; a string that is the text itself; or a string that is the bytes in base64. */
 export type Encoding = 'json' | 'text' | 'base64'
@@ -167,4 +165,19 @@ export interface Problem {
   readonly code: string
   /** Finds the request in the server's log. */
   readonly requestId?: string
+}
+
+/** Bytes as base64 (RFC 4648, section 4). */
+export function toBase64(bytes: Uint8Array): string {
+  // In pieces, because a call takes only so many arguments.
+  let binary = ''
+  for (let start = 0; start < bytes.length; start += 8192) {
+    binary += String.fromCharCode(...bytes.subarray(start, start + 8192))
+  }
+  return btoa(binary)
+}
+
+/** The bytes that a base64 text stands for. */
+export function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
 }

@@ -4,7 +4,7 @@
  *    npm may have been told not to run install scripts, so the library links that its script makes are made here.
  * 2. Postgres refuses to run as root. As root we start it as the owner of an existing cluster, else as the system user
  *    "postgres" if there is one, else as "nobody". No user is created.
- * 3. That user must be able to enter the folders of the binaries and of the data. A clone in /root is closed to it: then both
+ * 3. That user must be able to enter the folders of the binaries and of the data. A clone in root's home is closed to it: then both
  *    live in a new folder below /var/lib/postbag, and a link in the data folder leads there.
  */
 import { execFileSync } from 'node:child_process'

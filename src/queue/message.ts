@@ -2,12 +2,24 @@
  * door: that keeps it byte for byte, and costs nothing. */
 import { QueueError } from '../errors.ts'
 import { maxBodyBytes } from '../limits.ts'
-import type { Encoding, MessageOptions, PeekedMessage, ReceivedMessage } from '../wire.ts'
+import { type Encoding, fromBase64, type MessageOptions, type PeekedMessage, type ReceivedMessage, toBase64 } from '../wire.ts'
 
 /** A body as it is stored: with encoding json the JSON text. */
 export interface StoredContent {
   readonly encoding: Encoding
   readonly body: string
+}
+
+/** How a JavaScript value is stored: bytes as bytes, everything else as JSON, unless it is a string to be sent as plain text. */
+export function contentOf(body: unknown, encoding: 'json' | 'text' = 'json'): StoredContent {
+  if (body instanceof Uint8Array) return { encoding: 'base64', body: toBase64(body) }
+  return encoding === 'text' ? { encoding, body: String(body) } : { encoding, body: JSON.stringify(body) ?? 'null' }
+}
+
+/** The JavaScript value that was stored: the JSON value, the text, or a Uint8Array. */
+export function valueOf({ encoding, body }: StoredContent): unknown {
+  if (encoding === 'json') return JSON.parse(body)
+  return encoding === 'base64' ? fromBase64(body) : body
 }
 
 /** A message to send whose body is text already. */
@@ -40,8 +52,8 @@ function checkBody(encoding: Encoding, body: string, subject: string): void {
   }
 }
 
+/** How many bytes a text takes, or fewer for one that is small enough in any case (a UTF-16 unit takes at most 3). */
 function utf8Bytes(text: string): number {
-  // A UTF-16 unit is at most 3 bytes: most bodies need no encoding to be known small enough.
   return text.length * 3 <= maxBodyBytes ? text.length : new TextEncoder().encode(text).length
 }
 

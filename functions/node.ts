@@ -1,0 +1,48 @@
+/* Postbag as a Node server: one pool, one hub, any number of requests. `postbag dev` starts the same with an embedded database. */
+import { serve } from '@hono/node-server'
+import { createApp, type Log } from '../src/app.ts'
+import type { AppConfig } from '../src/config.ts'
+import { connect } from '../src/db/connect.ts'
+import { createPollHub } from '../src/wakeup/poll-hub.ts'
+
+export interface NodeServer {
+  /** Where it listens, such as http://127.0.0.1:8787 */
+  readonly url: string
+  /** Stop accepting, answer the waiting receives, finish what runs, close the pool. */
+  stop(): Promise<void>
+}
+
+export interface NodeServerOptions extends AppConfig {
+  readonly databaseUrl: string
+  readonly host: string
+  /** 0: any free one. */
+  readonly port: number
+  readonly maxConnections?: number
+  /** One line per request. Defaults to JSON on standard output. */
+  readonly log?: Log
+}
+
+/** Start a server; resolves when it listens, rejects if it cannot. */
+export async function startServer(options: NodeServerOptions): Promise<NodeServer> {
+  const { host, port, log = (line) => console.log(JSON.stringify(line)), maxConnections = 10 } = options
+  const pool = connect(options.databaseUrl, { maxConnections })
+  const hub = createPollHub()
+  const app = createApp(options, log)
+
+  const listening = Promise.withResolvers<number>()
+  const fetch = (request: Request) => app.fetch(request, { executor: pool, hub })
+  const server = serve({ fetch, hostname: host, port }, (address) => listening.resolve(address.port))
+  server.once('error', listening.reject)
+  const realPort = await listening.promise
+
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${realPort}`,
+    async stop() {
+      hub.close()
+      const closed = new Promise((resolve) => server.close(resolve))
+      if ('closeIdleConnections' in server) server.closeIdleConnections()
+      await closed
+      await pool.end()
+    },
+  }
+}

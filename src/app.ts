@@ -1,0 +1,62 @@
+/* createApp: the only place where doors are mounted. One app serves any number of requests; what a request needs (a handle to the
+ * database, the hub) comes with the request, because on Workers it must not outlive it:
+ *
+ *   const app = createApp({ access })
+ *   app.fetch(request, { executor, hub }, executionContext)
+ *
+ * Around every request: an id (the caller's x-request-id, or a new one), a bound on its size, one line in the log, and errors as
+ * problem details. */
+import { bodyLimit } from 'hono/body-limit'
+import { requestId } from 'hono/request-id'
+import type { AppConfig } from './config.ts'
+import { QueueError } from './errors.ts'
+import { createDoor, type Door, type Log, refuseOtherMethods } from './http/door.ts'
+import { mountHealthRoutes } from './http/health-routes.ts'
+import { mountLeaseRoutes } from './http/lease-routes.ts'
+import { mountMessageRoutes } from './http/message-routes.ts'
+import { problemResponse } from './http/problem.ts'
+import { mountQueueRoutes } from './http/queue-routes.ts'
+import { maxRequestBytes } from './limits.ts'
+
+export type { Dependencies, Door, Log } from './http/door.ts'
+
+/** The HTTP app, in Hono's terms. `log` gets one object per request. */
+export function createApp(config: AppConfig, log: Log = () => {}): Door {
+  const app = createDoor()
+  app.use(requestId())
+  app.use(async (context, next) => {
+    const started = performance.now()
+    await next()
+    const { error } = context
+    log({
+      time: new Date().toISOString(),
+      level: context.res.status >= 500 ? 'error' : 'info',
+      requestId: context.get('requestId'),
+      method: context.req.method,
+      path: context.req.path,
+      status: context.res.status,
+      millis: Math.round(performance.now() - started),
+      // Our own messages quote what was given; the log must not.
+      error: error instanceof QueueError ? error.code : error?.stack,
+    })
+  })
+  app.use(
+    bodyLimit({
+      maxSize: maxRequestBytes,
+      onError: () => {
+        throw new QueueError('request_too_large', `a request must be at most ${maxRequestBytes} bytes`)
+      },
+    }),
+  )
+  app.onError((error, context) => problemResponse(error, context.get('requestId')))
+  app.notFound((context) => {
+    throw new QueueError('route_not_found', `there is nothing at ${context.req.path}: /openapi.json lists what there is`)
+  })
+
+  mountQueueRoutes(app, config.access)
+  mountMessageRoutes(app, config.access)
+  mountLeaseRoutes(app, config.access)
+  mountHealthRoutes(app)
+  refuseOtherMethods(app)
+  return app
+}

@@ -1,0 +1,72 @@
+/* Configuration, read from a platform's environment once and checked: every entry in functions/ begins here. */
+
+/** Who may use the HTTP door: whoever holds a token signed with the secret, or (on loopback only) everybody. */
+export type Access = { readonly kind: 'token'; readonly secret: string } | { readonly kind: 'open' }
+
+/** What the app itself needs to know, the same on every platform. */
+export interface AppConfig {
+  readonly access: Access
+}
+
+/** What a server process needs besides. */
+export interface ServerConfig extends AppConfig {
+  readonly host: string
+  readonly port: number
+  /** Undefined: the embedded database. */
+  readonly databaseUrl: string | undefined
+  /** Folder of the embedded database. */
+  readonly dataFolder: string
+  /** Most connections of the pool. */
+  readonly maxConnections: number
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** A secret that is too short can be guessed from one token; HS256 wants 256 bits (RFC 7518, section 3.2). */
+const minSecretLength = 32
+
+const loopbackHosts = ['127.0.0.1', 'localhost', '::1', '[::1]']
+
+/** Whether a host name or address is this machine only. */
+export function isLoopback(host: string): boolean {
+  return loopbackHosts.includes(host)
+}
+
+/** Access by token; for platforms that are always reachable from outside.
+ * @throws Error with a sentence that says what to set. */
+export function tokenAccess(secret: string | undefined): Access {
+  if (!secret) throw new Error('POSTBAG_SECRET is not set: tokens are signed with it. Use 32 or more random characters.')
+  if (secret.length < minSecretLength) {
+    throw new Error(`POSTBAG_SECRET must have at least ${minSecretLength} characters, got ${secret.length}`)
+  }
+  return { kind: 'token', secret }
+}
+
+/** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, POSTBAG_SECRET, POSTBAG_DATA, POSTBAG_MAX_CONNECTIONS.
+ * @throws Error with a sentence that says what to set. */
+export function serverConfig(env: Environment): ServerConfig {
+  const host = env['HOST'] || '127.0.0.1'
+  const secret = env['POSTBAG_SECRET'] || undefined
+  if (!secret && !isLoopback(host)) {
+    throw new Error(
+      `HOST is ${host}, which others can reach, and POSTBAG_SECRET is not set: anybody could use the queues. ` +
+        'Set POSTBAG_SECRET to 32 or more random characters, or HOST to 127.0.0.1.',
+    )
+  }
+  return {
+    access: secret ? tokenAccess(secret) : { kind: 'open' },
+    host,
+    port: wholeNumber(env, 'PORT', 8787, 0, 65_535),
+    databaseUrl: env['DATABASE_URL'] || undefined,
+    dataFolder: env['POSTBAG_DATA'] || '.postbag',
+    maxConnections: wholeNumber(env, 'POSTBAG_MAX_CONNECTIONS', 10, 1, 1000),
+  }
+}
+
+function wholeNumber(env: Environment, name: string, byDefault: number, min: number, max: number): number {
+  const given = env[name]
+  if (!given) return byDefault
+  const value = Number(given)
+  if (Number.isInteger(value) && value >= min && value <= max) return value
+  throw new Error(`${name} must be a whole number between ${min} and ${max}, got ${given}`)
+}

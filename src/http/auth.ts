@@ -1,0 +1,33 @@
+/* Who may do what. With a secret: whoever brings a token with the right scope. Without one the server listens on loopback only, and
+ * a web page open in a browser on this machine must not get in either: a request that comes from another site (Origin), or for
+ * another host name (DNS rebinding), is refused. */
+import { type Access, isLoopback } from '../config.ts'
+import { QueueError } from '../errors.ts'
+import { type Action, allows, verifyToken } from './token.ts'
+
+/** @throws QueueError token_missing, token_invalid, token_expired, scope_missing. */
+export async function authorize(access: Access, request: Request, action: Action, queue: string): Promise<void> {
+  if (access.kind === 'open') return refuseOtherSites(request)
+
+  const [, token] = /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '') ?? []
+  if (!token) throw new QueueError('token_missing', 'the header "Authorization: Bearer <token>" is missing')
+  const scopes = await verifyToken(access.secret, token)
+  if (allows(scopes, action, queue)) return
+  const missing = action === 'admin' ? 'admin' : `${action}:${queue}`
+  throw new QueueError('scope_missing', `this needs the scope ${missing}, the token has: ${scopes.join(' ') || 'none'}`)
+}
+
+function refuseOtherSites(request: Request): void {
+  const origin = request.headers.get('origin')
+  const host = new URL(request.url).hostname
+  if (isLoopback(host) && (origin === null || isLoopback(hostnameOf(origin)))) return
+  throw new QueueError(
+    'token_missing',
+    `without POSTBAG_SECRET only this machine is served, under 127.0.0.1 or localhost: got a request for ${host}` +
+      (origin === null ? '' : ` from ${origin}`),
+  )
+}
+
+function hostnameOf(origin: string): string {
+  return URL.canParse(origin) ? new URL(origin).hostname : origin
+}

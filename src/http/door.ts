@@ -1,0 +1,140 @@
+/* The native HTTP door: what every endpoint has in common. An endpoint is declared once, with its schemas; from that come the route,
+ * the checks (token and scope first, then path, query and body), the OpenAPI document and the answer to a wrong method. */
+import { OpenAPIHono, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { Access } from '../config.ts'
+import type { Executor } from '../db/call.ts'
+import { QueueError } from '../errors.ts'
+import type { Hub } from '../wakeup/hub.ts'
+import { authorize } from './auth.ts'
+import { Problem, QueueName } from './schemas.ts'
+import type { Action } from './token.ts'
+import { parseJson, validate } from './validate.ts'
+
+/** What a request needs, given with it: on Workers a connection must not outlive its request. */
+export interface Dependencies {
+  readonly executor: Executor
+  readonly hub: Hub
+}
+
+/** What a line of the log tells. Never a body, a token or a header. */
+export type Log = (line: Readonly<Record<string, string | number | undefined>>) => void
+
+export interface DoorEnv {
+  Bindings: Dependencies
+  Variables: { requestId: string }
+}
+
+export type Door = OpenAPIHono<DoorEnv>
+
+type Schema = z.ZodType
+
+export interface Endpoint<Query extends Schema, Body extends Schema> {
+  readonly method: 'get' | 'put' | 'post' | 'delete'
+  /** OpenAPI's form: /v1/queues/{queue} */
+  readonly path: string
+  readonly summary: string
+  readonly needs: Action
+  readonly query?: Query
+  readonly body?: Body
+  /** True if the handler reads and checks the body itself, because other content types than JSON are taken too. */
+  readonly readsBody?: boolean
+  readonly answer: Schema
+  /** Status of success. Defaults to 200. */
+  readonly status?: number
+}
+
+/** What zod infers says `x?: number | undefined`; JSON has no undefined. */
+type Given<T> = { [Key in keyof T]: Exclude<T[Key], undefined> }
+
+export interface Input<Query extends Schema, Body extends Schema> extends Dependencies {
+  /** The queue of the path; empty for an endpoint without one. */
+  readonly queue: string
+  readonly query: Given<z.infer<Query>>
+  readonly body: Given<z.infer<Body>>
+  readonly context: Context<DoorEnv>
+}
+
+export function createDoor(): Door {
+  return new OpenAPIHono<DoorEnv>()
+}
+
+/** Declare an endpoint. */
+export function endpoint<Query extends Schema, Body extends Schema>(
+  door: Door,
+  access: Access,
+  declared: Endpoint<Query, Body>,
+  handle: (input: Input<Query, Body>) => Promise<Response>,
+): void {
+  const { method, path, needs, query, body } = declared
+  const hasQueue = path.includes('{queue}')
+  document(door, declared, hasQueue)
+
+  door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
+    const named = context.req.param('queue') ?? ''
+    await authorize(access, context.req.raw, needs, named)
+    return handle({
+      queue: hasQueue ? validate(QueueName, named, 'queue') : '',
+      query: (query ? validate(query, context.req.query(), 'the query') : {}) as Given<z.infer<Query>>,
+      body: (body && !declared.readsBody
+        ? validate(body, parseJson(await context.req.text()), 'the request body')
+        : {}) as Given<z.infer<Body>>,
+      context,
+      executor: context.env.executor,
+      hub: context.env.hub,
+    })
+  })
+}
+
+/** Answer 405 where the path is right and the method is not. Declared after all endpoints. */
+export function refuseOtherMethods(door: Door): void {
+  const methods = new Map<string, string[]>()
+  for (const { method, path } of door.routes) {
+    if (method !== 'ALL') methods.set(path, [...(methods.get(path) ?? []), method])
+  }
+  for (const [path, allowed] of methods) {
+    door.all(path, ({ req }) => {
+      throw new QueueError('method_not_allowed', `${req.path} takes ${allowed.join(', ')}, got ${req.method}`)
+    })
+  }
+}
+
+/** Whether the request says that its body is JSON of ours (and not, say, application/cloudevents+json). */
+export function isJson(context: Context): boolean {
+  return /^application\/json\b/i.test(context.req.header('content-type') ?? '')
+}
+
+/** An answer whose JSON text is there already. */
+export function jsonText(text: string, status = 200): Response {
+  return new Response(text, { status, headers: { 'content-type': 'application/json' } })
+}
+
+const pathParams = z.object({ queue: QueueName })
+
+function document(door: Door, declared: Endpoint<Schema, Schema>, hasQueue: boolean): void {
+  const { method, path, summary, needs, query, body, answer, status = 200 } = declared
+  const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
+  door.openAPIRegistry.registerPath({
+    method,
+    path,
+    summary,
+    description: `Needs the scope ${needs === 'admin' ? 'admin' : `${needs}:{queue}`}.`,
+    security: [{ bearer: [] }],
+    request: {
+      ...(hasQueue && { params: pathParams }),
+      ...(query && { query: query as z.ZodObject }),
+      ...(body && {
+        body: declared.readsBody
+          ? { content: { 'application/json': { schema: body }, '*/*': { schema: { type: 'string', format: 'binary' } } } }
+          : json(body),
+      }),
+    },
+    responses: {
+      [status]: { description: 'Done.', ...json(answer) },
+      default: {
+        description: 'Refused, or failed; `code` says why.',
+        content: { 'application/problem+json': { schema: Problem } },
+      },
+    },
+  })
+}

@@ -1,0 +1,40 @@
+/* Health and self-description; open to everybody.
+ *
+ *   /healthz       is this process alive? Asks nobody. For the platform that restarts it.
+ *   /readyz        can it serve? Asks the database. For the balancer that sends it requests.
+ *   /openapi.json  every endpoint, from the schemas that validate. */
+import { asQueueError } from '../db/call.ts'
+import { errorStatus, QueueError } from '../errors.ts'
+import { schemaVersion } from '../queue/look.ts'
+import type { Door } from './door.ts'
+
+export function mountHealthRoutes(door: Door): void {
+  door.get('/healthz', (context) => context.json({ status: 'ok', wakeUp: context.env.hub.mode }))
+
+  door.get('/readyz', async (context) => {
+    const started = performance.now()
+    try {
+      const version = await schemaVersion(context.env.executor)
+      const millis = Math.round(performance.now() - started)
+      return context.json({ status: 'ok', database: { status: 'ok', schemaVersion: version, millis } })
+    } catch (error) {
+      const known = asQueueError(error)
+      const code = known instanceof QueueError ? known.code : 'internal'
+      const detail = known instanceof QueueError ? known.message : errorStatus[code]
+      return context.json({ status: 'unavailable', database: { status: 'unavailable', code, detail } }, 503, {
+        'retry-after': '1',
+      })
+    }
+  })
+
+  door.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
+  door.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: {
+      title: 'Postbag',
+      version: '1',
+      description: 'A message queue that needs nothing but Postgres.',
+      license: { name: 'MIT' },
+    },
+  })
+}

@@ -1,0 +1,14 @@
+/* Messages as JSON text, with JSON bodies put in as they are stored: byte for byte, and without parsing them. */
+import type { Raw } from '../queue/message.ts'
+import type { PeekedMessage, ReceivedMessage } from '../wire.ts'
+
+/** `{"messages":[…],"next":…}` */
+export function messagesJson(messages: readonly Raw<ReceivedMessage | PeekedMessage>[], next?: string): string {
+  const rest = next === undefined ? '' : `,"next":${JSON.stringify(next)}`
+  return `{"messages":[${messages.map(messageJson).join(',')}]${rest}}`
+}
+
+function messageJson({ body, ...fields }: Raw<ReceivedMessage | PeekedMessage>): string {
+  const json = fields.encoding === 'json' ? body : JSON.stringify(body)
+  return `${JSON.stringify(fields).slice(0, -1)},"body":${json}}`
+}

@@ -1,0 +1,73 @@
+/* /v1/queues/{queue}/messages: send and look. */
+import type { Context } from 'hono'
+import type { Access } from '../config.ts'
+import { peek } from '../queue/look.ts'
+import type { Parcel } from '../queue/message.ts'
+import { send } from '../queue/send.ts'
+import type { MessageOptions, OutgoingMessage as WireMessage } from '../wire.ts'
+import { bodySlices } from './body-slices.ts'
+import { type Door, type DoorEnv, endpoint, isJson, jsonText } from './door.ts'
+import { messagesJson } from './message-json.ts'
+import { rawContent } from './raw-send.ts'
+import { OutgoingMessage, PeekQuery, PeekResponse, RawSendQuery, SendRequest, SendResponse } from './schemas.ts'
+import { parseJson, validate } from './validate.ts'
+
+export function mountMessageRoutes(door: Door, access: Access): void {
+  endpoint(
+    door,
+    access,
+    {
+      method: 'post',
+      path: '/v1/queues/{queue}/messages',
+      summary: 'Send messages, all or none: a batch, one message object, or (with another content type) the raw body.',
+      needs: 'send',
+      body: SendRequest.or(OutgoingMessage),
+      readsBody: true,
+      answer: SendResponse,
+      status: 201,
+    },
+    async (input) => {
+      const parcels = await parcelsOf(input.context)
+      const messages = await send(input.executor, input.queue, parcels)
+      input.hub.poke(input.queue)
+      return input.context.json({ messages }, 201)
+    },
+  )
+  endpoint(
+    door,
+    access,
+    {
+      method: 'get',
+      path: '/v1/queues/{queue}/messages',
+      summary: 'Look at messages without taking them, in the order they were sent, a page at a time.',
+      needs: 'receive',
+      query: PeekQuery,
+      answer: PeekResponse,
+    },
+    async ({ queue, query, executor }) => {
+      const { messages, next } = await peek(executor, queue, query)
+      return jsonText(messagesJson(messages, next))
+    },
+  )
+}
+
+async function parcelsOf(context: Context<DoorEnv>): Promise<readonly Parcel[]> {
+  if (isJson(context)) return jsonParcels(await context.req.text())
+  const contentType = context.req.header('content-type') ?? 'application/octet-stream'
+  const options = validate(RawSendQuery, context.req.query(), 'the query') as MessageOptions
+  return [{ ...options, contentType, ...rawContent(contentType, new Uint8Array(await context.req.arrayBuffer())) }]
+}
+
+function jsonParcels(text: string): readonly Parcel[] {
+  const request = parseJson(text)
+  const isBatch = typeof request === 'object' && request !== null && 'messages' in request
+  const messages = isBatch
+    ? validate(SendRequest, request, 'the request body').messages
+    : [validate(OutgoingMessage, request, 'the message')]
+  const bodies = bodySlices(text)
+  return (messages as readonly WireMessage[]).map(({ encoding = 'json', body, ...options }, index) => ({
+    ...options,
+    encoding,
+    body: encoding === 'json' ? (bodies[index] ?? 'null') : String(body),
+  }))
+}

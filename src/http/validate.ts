@@ -1,0 +1,33 @@
+/* Checking a request against its schema, and saying what is wrong: subject, rule, got. */
+import type { z } from '@hono/zod-openapi'
+import { QueueError } from '../errors.ts'
+
+/** The checked value.
+ * @throws QueueError request_invalid, or batch_too_large for an array with too many elements. */
+export function validate<Schema extends z.ZodType>(schema: Schema, value: unknown, whole: string): z.infer<Schema> {
+  const result = schema.safeParse(value, { reportInput: true })
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  if (!issue) throw new QueueError('request_invalid', `${whole} is invalid`)
+  const tooMany = issue.code === 'too_big' && issue.origin === 'array'
+  throw new QueueError(tooMany ? 'batch_too_large' : 'request_invalid', `${subject(issue.path) || whole} ${issue.message}`)
+}
+
+/** The JSON of a request's body; an empty one counts as {}.
+ * @throws QueueError json_invalid. */
+export function parseJson(text: string): unknown {
+  if (text === '') return {}
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new QueueError('json_invalid', `the request body must be JSON: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+/** messages[3].priority */
+function subject(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (before, key) => (typeof key === 'number' ? `${before}[${key}]` : before ? `${before}.${String(key)}` : String(key)),
+    '',
+  )
+}

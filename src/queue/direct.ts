@@ -1,0 +1,105 @@
+/* Postbag over a database handle, with no HTTP in between: the same verbs as the client, in the handle's own transaction.
+ *
+ *   await db.transaction().execute(async (trx) => {
+ *     await trx.insertInto('order').values(order).execute()
+ *     await postbag({ executor: trx }).queue('orders').send({ id: order.id })
+ *   })
+ *
+ * The message exists exactly if the transaction commits. */
+import { type Clock, databaseClock } from '../clock.ts'
+import { type DatabaseHandle, executorOf } from '../db/connect.ts'
+import type {
+  ExtendRequest,
+  MessageOptions,
+  NackRequest,
+  PeekedMessage,
+  QueueConfig,
+  QueueInfo,
+  QueueListResponse,
+  QueueStats,
+  ReceivedMessage,
+  ReceiveRequest,
+  SentMessage,
+  Settlement,
+} from '../wire.ts'
+import { peek, queueStats } from './look.ts'
+import { contentOf, type Raw, valueOf } from './message.ts'
+import { createQueue, deleteQueue, describeQueue, listQueues, purgeQueue } from './queues.ts'
+import { receive } from './receive.ts'
+import { send } from './send.ts'
+import { ack, extend, nack } from './settle.ts'
+
+export interface PostbagOptions {
+  /** A `pg` client or pool, a Kysely instance or transaction, or anything with pg's `query(text, values)`. */
+  readonly executor: DatabaseHandle
+  /** For tests: the time to use instead of the database's. */
+  readonly clock?: Clock
+}
+
+/** A message to send: a string with encoding "text" is text, a Uint8Array bytes, anything else JSON. */
+export type DirectMessage = MessageOptions & { readonly body: unknown; readonly encoding?: 'json' | 'text' }
+
+/** One queue, over the handle. Every method may throw a QueueError; the database's other errors pass through as they are. */
+export interface DirectQueue {
+  /** Create it, or replace its configuration. */
+  create(config?: QueueConfig): Promise<QueueInfo>
+  info(): Promise<QueueInfo>
+  /** Delete it and all its messages; how many there were. */
+  delete(): Promise<number>
+  send(body: unknown, options?: MessageOptions & { readonly encoding?: 'json' | 'text' }): Promise<SentMessage>
+  /** 1 – 1000 messages, all or none. */
+  sendBatch(messages: readonly DirectMessage[]): Promise<readonly SentMessage[]>
+  /** What is available now; never waits. */
+  receive(request?: Omit<ReceiveRequest, 'waitSeconds'>): Promise<readonly ReceivedMessage[]>
+  ack(receipts: readonly string[]): Promise<readonly Settlement[]>
+  nack(receipts: readonly string[], options?: Omit<NackRequest, 'receipts'>): Promise<readonly Settlement[]>
+  extend(receipts: readonly string[], options?: Omit<ExtendRequest, 'receipts'>): Promise<readonly Settlement[]>
+  peek(options?: { readonly max?: number; readonly after?: string }): Promise<readonly PeekedMessage[]>
+  /** Delete all its messages; how many there were. */
+  purge(): Promise<number>
+  stats(): Promise<QueueStats>
+}
+
+export interface Direct {
+  queue(name: string): DirectQueue
+  /** Queues by name, a page at a time. */
+  queues(options?: { readonly prefix?: string; readonly after?: string; readonly max?: number }): Promise<QueueListResponse>
+}
+
+/** Postbag over a database handle. */
+export function postbag({ executor: handle, clock = databaseClock }: PostbagOptions): Direct {
+  const executor = executorOf(handle)
+  return {
+    queues: (options) => listQueues(executor, options),
+    queue: (name) => {
+      const sendBatch = (messages: readonly DirectMessage[]) =>
+        send(
+          executor,
+          name,
+          messages.map(({ body, encoding, ...options }) => ({ ...options, ...contentOf(body, encoding) })),
+          clock,
+        )
+      return {
+        create: async (config) => (await createQueue(executor, name, config)).info,
+        info: () => describeQueue(executor, name),
+        delete: () => deleteQueue(executor, name),
+        send: async (body, options) => {
+          const [sent] = await sendBatch([{ ...options, body }])
+          return sent as SentMessage
+        },
+        sendBatch,
+        receive: async (request) => (await receive(executor, name, request, clock)).map(parsed),
+        ack: (receipts) => ack(executor, name, { receipts }),
+        nack: (receipts, options) => nack(executor, name, { receipts, ...options }, clock),
+        extend: (receipts, options) => extend(executor, name, { receipts, ...options }, clock),
+        peek: async (options) => (await peek(executor, name, options, clock)).messages.map(parsed),
+        purge: () => purgeQueue(executor, name),
+        stats: () => queueStats(executor, name, clock),
+      }
+    },
+  }
+}
+
+function parsed<Message extends ReceivedMessage | PeekedMessage>(message: Raw<Message>): Message {
+  return { ...message, body: valueOf(message) } as Message
+}

@@ -1,0 +1,146 @@
+/* The verbs over a database handle: they join the caller's transaction, whatever the handle is. */
+import assert from 'node:assert/strict'
+import { before, describe, test } from 'node:test'
+import { Kysely, PostgresDialect } from 'kysely'
+import { postbag } from '../../src/queue/direct.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+
+let database: TestDatabase
+before(async () => {
+  database = await createDatabase()
+  await database.pool.query('create table customer_order (id integer primary key)')
+})
+
+describe('bodies come back as they were sent', () => {
+  const bodies: readonly (readonly [string, unknown, 'json' | 'text' | undefined])[] = [
+    ['an object', { id: 1, nested: [null, 'é', { '': '\u0000' }] }, undefined],
+    ['null', null, undefined],
+    ['a JSON string', 'hello', undefined],
+    ['a text', 'grüße, 世界 👋', 'text'],
+    ['an empty text', '', 'text'],
+    ['bytes', Uint8Array.from({ length: 256 }, (_, byte) => byte), undefined],
+  ]
+  for (const [index, [name, body, encoding]] of bodies.entries()) {
+    test(name, async () => {
+      const queue = postbag({ executor: database.pool }).queue(`bodies-${index}`)
+      await queue.create()
+
+      await queue.send(body, encoding && { encoding })
+
+      const [message] = await queue.receive()
+      assert.deepEqual(message?.body, body)
+    })
+  }
+})
+
+test('a send in a pg transaction exists exactly if it commits', async () => {
+  const client = await database.connect()
+  const inside = postbag({ executor: client }).queue('outbox-pg')
+  const outside = postbag({ executor: database.pool }).queue('outbox-pg')
+  await outside.create()
+
+  await client.query('begin')
+  await inside.send('rolled back')
+  await client.query('rollback')
+  await client.query('begin')
+  await inside.send('committed')
+  assert.deepEqual(await outside.receive({ max: 10 }), [])
+  await client.query('commit')
+
+  const received = await outside.receive({ max: 10 })
+  assert.deepEqual(
+    received.map((message) => message.body),
+    ['committed'],
+  )
+})
+
+test('a send in a Kysely transaction exists exactly if it commits', async () => {
+  const kysely = new Kysely<{ customer_order: { id: number } }>({ dialect: new PostgresDialect({ pool: database.pool }) })
+  const outside = postbag({ executor: kysely }).queue('outbox-kysely')
+  await outside.create()
+  const order = (id: number, fail: boolean) =>
+    kysely.transaction().execute(async (trx) => {
+      await trx.insertInto('customer_order').values({ id }).execute()
+      await postbag({ executor: trx }).queue('outbox-kysely').send({ id })
+      if (fail) throw new Error('no stock')
+    })
+
+  await assert.rejects(order(1, true), /no stock/)
+  await order(2, false)
+
+  const orders = await kysely.selectFrom('customer_order').select('id').execute()
+  assert.deepEqual(orders, [{ id: 2 }])
+  const received = await outside.receive({ max: 10 })
+  assert.deepEqual(
+    received.map((message) => message.body),
+    [{ id: 2 }],
+  )
+})
+
+test('an ack that rolls back with its work gives the message back when the lease ends', async () => {
+  const client = await database.connect()
+  const queue = postbag({ executor: database.pool }).queue('ack-in-transaction')
+  await queue.create()
+  await queue.send('work')
+  const [message] = await queue.receive({ leaseSeconds: 0 })
+
+  await client.query('begin')
+  const settled = await postbag({ executor: client }).queue('ack-in-transaction').ack([message?.receipt ?? ''])
+  await client.query('rollback')
+
+  assert.equal(settled[0]?.outcome, 'ok')
+  const [again] = await queue.receive()
+  assert.equal(again?.attempts, 2)
+})
+
+test('time is an argument: a clock that is moved makes delays and leases end', async () => {
+  let now = new Date('2030-01-01T00:00:00Z')
+  const queue = postbag({ executor: database.pool, clock: () => now }).queue('clock')
+  await queue.create({ leaseSeconds: 60 })
+  await queue.send('later', { delaySeconds: 3600 })
+
+  assert.deepEqual(await queue.receive(), [])
+  now = new Date('2030-01-01T01:00:00Z')
+  const [first] = await queue.receive()
+  now = new Date('2030-01-01T01:01:00Z')
+  const [second] = await queue.receive()
+
+  assert.equal(first?.sentAt, '2030-01-01T00:00:00.000Z')
+  assert.equal(first?.leasedUntil, '2030-01-01T01:01:00.000Z')
+  assert.equal(second?.attempts, 2)
+})
+
+test('peek, stats, purge, list and delete over the handle', async () => {
+  const { queue, queues } = postbag({ executor: database.pool })
+  const looked = queue('looked-at')
+  await looked.create({ maxPriority: 3 })
+  await looked.sendBatch([
+    { body: 1, type: 'one', headers: { a: 'b' }, priority: 3 },
+    { body: 2, delaySeconds: 60 },
+  ])
+
+  const peeked = await looked.peek()
+
+  assert.deepEqual(
+    peeked.map(({ body, state, type, priority, headers }) => ({ body, state, type, priority, headers })),
+    [
+      { body: 1, state: 'ready', type: 'one', priority: 3, headers: { a: 'b' } },
+      { body: 2, state: 'delayed', type: undefined, priority: 0, headers: {} },
+    ],
+  )
+  const { oldestReadyAt, ...counts } = await looked.stats()
+  assert.deepEqual(counts, { ready: 1, leased: 0, delayed: 1, capped: false })
+  assert.equal(oldestReadyAt, peeked[0]?.availableAt)
+  assert.equal(await looked.purge(), 2)
+  assert.equal((await queues({ prefix: 'looked' })).queues[0]?.maxPriority, 3)
+  assert.equal(await looked.delete(), 0)
+  await assert.rejects(looked.info(), { code: 'queue_not_found', message: /looked-at/ })
+})
+
+test('an error of the database that is not ours passes through as it is', async () => {
+  const client = await database.connect()
+  await client.query('begin')
+  await assert.rejects(client.query('select 1/0'))
+
+  await assert.rejects(postbag({ executor: client }).queue('any').info(), { code: '25P02' })
+})
