@@ -50,7 +50,10 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   )
   app.onError((error, context) => problemResponse(error, context.get('requestId')))
   app.notFound((context) => {
-    throw new QueueError('route_not_found', `there is nothing at ${context.req.path}: /openapi.json lists what there is`)
+    throw new QueueError(
+      'route_not_found',
+      `there is nothing at ${context.req.path}: /openapi.json lists what there is`,
+    )
   })
 
   mountQueueRoutes(app, config.access)

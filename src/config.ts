@@ -35,7 +35,8 @@ export function isLoopback(host: string): boolean {
 /** Access by token; for platforms that are always reachable from outside.
  * @throws Error with a sentence that says what to set. */
 export function tokenAccess(secret: string | undefined): Access {
-  if (!secret) throw new Error('POSTBAG_SECRET is not set: tokens are signed with it. Use 32 or more random characters.')
+  if (!secret)
+    throw new Error('POSTBAG_SECRET is not set: tokens are signed with it. Use 32 or more random characters.')
   if (secret.length < minSecretLength) {
     throw new Error(`POSTBAG_SECRET must have at least ${minSecretLength} characters, got ${secret.length}`)
   }

@@ -3,10 +3,17 @@ export { createApp, type Dependencies, type Door, type Log } from './app.ts'
 export { type Access, type AppConfig, type ServerConfig, serverConfig, tokenAccess } from './config.ts'
 export type { Executor } from './db/call.ts'
 export { connect, type DatabaseHandle } from './db/connect.ts'
-export { type InstallReport, install, type Migration, packagedMigrations, printMigrations, uninstall } from './db/install.ts'
+export {
+  type InstallReport,
+  install,
+  type Migration,
+  packagedMigrations,
+  printMigrations,
+  uninstall,
+} from './db/install.ts'
 export { type ErrorCode, errorStatus, QueueError } from './errors.ts'
 export { signToken } from './http/token.ts'
 export { type Direct, type DirectMessage, type DirectQueue, type PostbagOptions, postbag } from './queue/direct.ts'
-export { createPollHub } from './wakeup/poll-hub.ts'
 export type { Hub, Waiter } from './wakeup/hub.ts'
+export { createPollHub } from './wakeup/poll-hub.ts'
 export type * from './wire.ts'

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:191cdf525205f22122a56507680b4e208069b568
+--! Hash: sha1:34ce7ab48f26542938a1f678f718d34e7958f730
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -141,13 +141,16 @@ end
 $$;
 --! EndIncluded functions/queue_named.sql
 --! Included functions/remembered.sql
-/* postbag.remembered: the numbers this database session has noted under a custom setting, or null. A session's notes are hints:
- * they make the next call faster, and losing them (another backend behind a pooler, a rollback, DISCARD) is harmless. */
+/* postbag.remembered: the numbers this database session has noted under a custom setting, or null if there is nothing of that kind.
+ * A session's notes are hints: they make the next call faster, and losing them (another backend behind a pooler, a rollback,
+ * DISCARD) is harmless. */
 create or replace function postbag.remembered(setting text)
 returns bigint[]
 language sql
 stable
-return nullif(current_setting(setting, true), '')::bigint[];
+return case
+  when current_setting(setting, true) ~ '^\{-?\d{1,18}(,-?\d{1,18}){0,9}\}$' then current_setting(setting, true)::bigint[]
+end;
 --! EndIncluded functions/remembered.sql
 --! Included functions/microseconds.sql
 /* postbag.microseconds: a time as whole microseconds since 1970, for what a session notes as numbers. */
@@ -253,6 +256,10 @@ declare
   deleted bigint;
 begin
   delete from postbag.queue as known where known.queue_id = doomed.queue_id;
+  if not found then
+    -- Another deletion came first while this one waited for it.
+    perform postbag.queue_named(delete_queue.queue);
+  end if;
   delete from postbag.sweep where sweep.queue_id = doomed.queue_id;
   delete from postbag.dedup where dedup.queue_id = doomed.queue_id;
   delete from postbag.message where message.queue_id = doomed.queue_id;
@@ -267,7 +274,7 @@ create or replace function postbag.is_string_map(value jsonb)
 returns boolean
 language sql
 immutable
-return jsonb_typeof(value) = 'object' and not jsonb_path_exists(value, '$.* ? (@.type() != "string")');
+return jsonb_typeof(value) = 'object' and not jsonb_path_exists(value, 'strict $.* ? (@.type() != "string")');
 --! EndIncluded functions/is_string_map.sql
 --! Included functions/string_of.sql
 /* postbag.string_of: the text of a JSON string; anything else is refused (PB002), because encoding 'text' and 'base64' need one. */
@@ -327,9 +334,10 @@ end
 $$;
 --! EndIncluded functions/check_messages.sql
 --! Included functions/forget_dedup_ids.sql
-/* postbag.forget_dedup_ids: delete up to 1024 dedup ids of a queue whose window has passed. Skips what another transaction is
- * deleting. The session remembers how far it came (as receive does, and as harmless to lose), so that deleted rows that a held
- * snapshot keeps in the index are not walked over again. */
+/* postbag.forget_dedup_ids: delete up to 1024 dedup ids of a queue whose window ended more than an hour ago. (An id that has only just
+ * ended may be sent again, and that send would wait for our transaction.) Skips what another transaction is deleting. The session
+ * remembers how far it came (as receive does, and as harmless to lose), so that deleted rows that a held snapshot keeps in the index
+ * are not walked over again. */
 create or replace function postbag.forget_dedup_ids(target_id bigint, now timestamptz)
 returns void
 language plpgsql
@@ -348,7 +356,7 @@ begin
   with expired as (
     select known.ctid as place, known.expires_at
     from postbag.dedup as known
-    where known.queue_id = target_id and known.expires_at >= start and known.expires_at <= forget_dedup_ids.now
+    where known.queue_id = target_id and known.expires_at >= start and known.expires_at <= forget_dedup_ids.now - interval '1 hour'
     order by known.expires_at
     limit 1024
     for update skip locked
@@ -366,35 +374,43 @@ $$;
 --! Included functions/deduplicate.sql
 /* postbag.deduplicate: per message the id of the first one sent with its dedupId within the window: its own (from `ids`) where it is
  * the first or has none. Whoever inserts the dedup row first wins; others wait for that transaction, and win if it rolls back.
- * The ids are taken in their sorted order, so two batches cannot deadlock over them. */
+ * The ids are taken in their sorted order, so two batches cannot deadlock over them; and in one statement, so that the planner has
+ * nothing to choose. */
 create or replace function postbag.deduplicate(
   target_id bigint, dedup_window interval, messages jsonb, ids bigint[], now timestamptz
 )
 returns bigint[]
 language plpgsql
 as $$
+declare
+  first_ids bigint[];
 begin
+  with item as materialized (
+    select entry.message ->> 'dedupId' as dedup_id, entry."position"
+    from jsonb_array_elements(messages) with ordinality as entry (message, "position")
+  ),
+  first as (
+    insert into postbag.dedup as known (queue_id, dedup_id, message_id, expires_at)
+    select target_id, item.dedup_id, ids[min(item."position")], deduplicate.now + dedup_window
+    from item
+    where item.dedup_id is not null
+    group by item.dedup_id
+    order by item.dedup_id collate "C"
+    on conflict (queue_id, dedup_id) do update set
+      message_id = case when known.expires_at <= deduplicate.now then excluded.message_id else known.message_id end,
+      expires_at = case when known.expires_at <= deduplicate.now then excluded.expires_at else known.expires_at end
+    returning known.dedup_id, known.message_id
+  )
+  select array_agg(coalesce(first.message_id, ids[item."position"]) order by item."position")
+  into first_ids
+  from item
+  left join first on first.dedup_id = item.dedup_id;
+
   -- About once per 256 messages, so that the deletion costs a send next to nothing.
-  if ids[cardinality(ids)] % 256 < cardinality(ids) then
+  if random() < cardinality(ids) / 256.0 then
     perform postbag.forget_dedup_ids(target_id, deduplicate.now);
   end if;
-
-  insert into postbag.dedup as known (queue_id, dedup_id, message_id, expires_at)
-  select target_id, wanted.dedup_id, ids[min(wanted.position)], deduplicate.now + dedup_window
-  from jsonb_array_elements(messages) with ordinality as entry (message, position),
-    lateral (select entry.message ->> 'dedupId' as dedup_id, entry.position) as wanted
-  where wanted.dedup_id is not null
-  group by wanted.dedup_id
-  order by wanted.dedup_id collate "C"
-  on conflict (queue_id, dedup_id) do update set message_id = excluded.message_id, expires_at = excluded.expires_at
-    where known.expires_at <= deduplicate.now;
-
-  return array(
-    select coalesce(known.message_id, ids[entry.position])
-    from jsonb_array_elements(messages) with ordinality as entry (message, position)
-    left join postbag.dedup as known on known.queue_id = target_id and known.dedup_id = entry.message ->> 'dedupId'
-    order by entry.position
-  );
+  return first_ids;
 end
 $$;
 --! EndIncluded functions/deduplicate.sql
@@ -410,7 +426,7 @@ $$;
  *                 one's id and says `duplicate`
  *
  * A message becomes available at `now` plus its delay, and visible when the transaction commits. A send waits for another
- * transaction only while that one holds the same dedupId uncommitted. */
+ * transaction only while that one has sent (or is forgetting, long after its window) the same dedupId, and has not committed. */
 create or replace function postbag.send_batch(queue text, messages jsonb, now timestamptz default clock_timestamp())
 returns table (id text, duplicate boolean)
 language plpgsql
@@ -506,7 +522,7 @@ $$;
 --! EndIncluded functions/send.sql
 --! Included functions/announce_sweep.sql
 /* postbag.announce_sweep: tell all sessions that a full look over the queue was expensive, when the next is due, and where a
- * session without notes of its own may start until then: the lowest of this session's cursors.
+ * session may start until then: the lowest of this session's cursors, or the head if it has not looked at every priority.
  * Does nothing if another session is just announcing: never waits. */
 create or replace function postbag.announce_sweep(swept_id bigint, top_priority integer, next_due_at timestamptz)
 returns void
@@ -520,7 +536,7 @@ begin
     select postbag.remembered(format('postbag.cursor_%s_%s', swept_id % 256, level)) as cursor
     from generate_series(0, announce_sweep.top_priority) as level
   ) as note
-  where note.cursor[1] = swept_id;
+  having bool_and(note.cursor[1] is not distinct from swept_id);
 
   perform from postbag.sweep where sweep.queue_id = swept_id for update skip locked;
   if found then
@@ -545,8 +561,9 @@ $$;
  *     each other), `full` starts at the head (a transaction that committed late, a lease that ended).
  *  3. A look back is due 20 times its own duration after it ended: nearly always while the head is clean (0.1 ms), and for 5 % of
  *     the time when a million dead rows lie there.
- *  4. A full look that was expensive is announced in postbag.sweep, so that other sessions do not repeat it. Sessions read that row
- *     only when their own notes say "due, and expensive", and write it only if nobody else is writing it.
+ *  4. A full look that was expensive is announced in postbag.sweep, so that other sessions do not repeat it, but start once where it
+ *     found something. Sessions read that row only when their own notes say "due, and expensive" (or say nothing), and write it
+ *     only if nobody else is writing it.
  *
  * The claim changes no indexed column (the lease is leased_until), joins on the ctid it has just locked, and its plan is pinned:
  * statistics of a nearly empty table would flip it. */
@@ -609,7 +626,7 @@ begin
   end if;
 
   -- How far to look back. (A due time beyond the longest pause means that the clock was set back.)
-  if look[1] is distinct from source.queue_id or look[3] > now_us + longest_pause_us then
+  if look[1] is distinct from source.queue_id or look[4] is null or look[3] > now_us + longest_pause_us then
     look := array[source.queue_id, 0, 0, expensive_us];
   end if;
   if now_us >= look[3] then
@@ -631,7 +648,7 @@ begin
       when depth = 'full' then '-infinity'
       when cursor_note[1] is distinct from source.queue_id or cursor_note[2] > now_us then
         coalesce(shared.start_at, '-infinity')
-      when depth = 'near' then postbag.instant(cursor_note[2] - 2000000)
+      when depth = 'near' then least(postbag.instant(cursor_note[2] - 2000000), shared.start_at)
       else postbag.instant(cursor_note[2])
     end;
 
@@ -980,6 +997,8 @@ $$;
 create or replace function postbag.purge(queue text)
 returns bigint
 language plpgsql
+-- A plan made when the queue was empty would be quadratic.
+set enable_nestloop = off
 as $$
 declare
   source constant postbag.queue := postbag.queue_named(purge.queue);

@@ -10,7 +10,8 @@ export interface ConnectOptions {
   readonly connectTimeoutMillis?: number
 }
 
-/** A pool on a connection string. A connection that breaks while idle is dropped, and the next call makes a new one. */
+/** A pool on a connection string: connects with the first call. A connection that breaks while idle is dropped, and the next call
+ * makes a new one. */
 export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
@@ -21,14 +22,6 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
   // Without a listener a lost idle connection would end the process; the pool has already forgotten it.
   pool.on('error', () => {})
   return pool
-}
-
-/** One connection for one request, on platforms where connections must not outlive it (Workers). */
-export async function connectOnce(url: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000, application_name: 'postbag' })
-  client.on('error', () => {})
-  await client.connect()
-  return client
 }
 
 /** A Kysely instance or transaction, as far as we need it. */

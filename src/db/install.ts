@@ -84,7 +84,10 @@ export async function install(pool: pg.Pool): Promise<InstallReport> {
 /** Everything that install would run, as one SQL script for other migration tools; from migration `from` on (1 is the first). */
 export function printMigrations(from = 1): string {
   const wanted = packagedMigrations().filter((migration) => migration.number >= from)
-  return [from === 1 ? ledger : '', ...wanted.flatMap((migration) => [migration.sql, `${recordOf(migration)};\n`])].join('\n')
+  return [
+    from === 1 ? ledger : '',
+    ...wanted.flatMap((migration) => [migration.sql, `${recordOf(migration)};\n`]),
+  ].join('\n')
 }
 
 /** Remove Postbag and every message in it. */
@@ -119,7 +122,8 @@ async function missingMigrations(client: pg.PoolClient): Promise<readonly Migrat
 
 /** The ledger's row of a migration. Numbers, names and hashes come from our own file names and headers, checked here. */
 function recordOf({ number, name, hash }: Migration): string {
-  if (!/^[\w-]+$/.test(name) || !/^[\w:]+$/.test(hash)) throw new Error(`migration ${number} has an unsafe name or hash`)
+  if (!/^[\w-]+$/.test(name) || !/^[\w:]+$/.test(hash))
+    throw new Error(`migration ${number} has an unsafe name or hash`)
   return `insert into postbag.migration (number, name, hash) values (${number}, '${name}', '${hash}')`
 }
 

@@ -125,7 +125,12 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, hasQueue: bool
       ...(query && { query: query as z.ZodObject }),
       ...(body && {
         body: declared.readsBody
-          ? { content: { 'application/json': { schema: body }, '*/*': { schema: { type: 'string', format: 'binary' } } } }
+          ? {
+              content: {
+                'application/json': { schema: body },
+                '*/*': { schema: { type: 'string', format: 'binary' } },
+              },
+            }
           : json(body),
       }),
     },

@@ -8,7 +8,9 @@ export function shown(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text
 }
 
-const rule = (words: string) => ({ error: (issue: { input?: unknown }) => `must be ${words}, got ${shown(issue.input)}` })
+const rule = (words: string) => ({
+  error: (issue: { input?: unknown }) => `must be ${words}, got ${shown(issue.input)}`,
+})
 
 /** A number of seconds, fractions allowed. */
 export function seconds(max: number, description: string) {

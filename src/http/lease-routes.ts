@@ -71,7 +71,6 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
       body: ExtendRequest,
       answer: SettleResponse,
     },
-    async ({ queue, body, executor, context }) =>
-      context.json({ results: await extend(executor, queue, body) }),
+    async ({ queue, body, executor, context }) => context.json({ results: await extend(executor, queue, body) }),
   )
 }

@@ -69,7 +69,8 @@ export const OutgoingMessage = fields({
   .openapi('OutgoingMessage')
 
 const batchSize = (what: string) => ({
-  error: (issue: { input?: unknown }) => `must be between 1 and ${maxBatch} ${what}, got ${(issue.input as unknown[]).length}`,
+  error: (issue: { input?: unknown }) =>
+    `must be between 1 and ${maxBatch} ${what}, got ${(issue.input as unknown[]).length}`,
 })
 
 export const SendRequest = fields({

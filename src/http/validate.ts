@@ -10,7 +10,10 @@ export function validate<Schema extends z.ZodType>(schema: Schema, value: unknow
   const [issue] = result.error.issues
   if (!issue) throw new QueueError('request_invalid', `${whole} is invalid`)
   const tooMany = issue.code === 'too_big' && issue.origin === 'array'
-  throw new QueueError(tooMany ? 'batch_too_large' : 'request_invalid', `${subject(issue.path) || whole} ${issue.message}`)
+  throw new QueueError(
+    tooMany ? 'batch_too_large' : 'request_invalid',
+    `${subject(issue.path) || whole} ${issue.message}`,
+  )
 }
 
 /** The JSON of a request's body; an empty one counts as {}.
@@ -20,14 +23,18 @@ export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new QueueError('json_invalid', `the request body must be JSON: ${error instanceof Error ? error.message : error}`)
+    throw new QueueError(
+      'json_invalid',
+      `the request body must be JSON: ${error instanceof Error ? error.message : error}`,
+    )
   }
 }
 
 /** messages[3].priority */
 function subject(path: readonly PropertyKey[]): string {
   return path.reduce<string>(
-    (before, key) => (typeof key === 'number' ? `${before}[${key}]` : before ? `${before}.${String(key)}` : String(key)),
+    (before, key) =>
+      typeof key === 'number' ? `${before}[${key}]` : before ? `${before}.${String(key)}` : String(key),
     '',
   )
 }

@@ -23,7 +23,7 @@ import type {
   Settlement,
 } from '../wire.ts'
 import { peek, queueStats } from './look.ts'
-import { contentOf, type Raw, valueOf } from './message.ts'
+import { bodyOf, contentOf, type Raw } from './message.ts'
 import { createQueue, deleteQueue, describeQueue, listQueues, purgeQueue } from './queues.ts'
 import { receive } from './receive.ts'
 import { send } from './send.ts'
@@ -63,7 +63,11 @@ export interface DirectQueue {
 export interface Direct {
   queue(name: string): DirectQueue
   /** Queues by name, a page at a time. */
-  queues(options?: { readonly prefix?: string; readonly after?: string; readonly max?: number }): Promise<QueueListResponse>
+  queues(options?: {
+    readonly prefix?: string
+    readonly after?: string
+    readonly max?: number
+  }): Promise<QueueListResponse>
 }
 
 /** Postbag over a database handle. */
@@ -101,5 +105,5 @@ export function postbag({ executor: handle, clock = databaseClock }: PostbagOpti
 }
 
 function parsed<Message extends ReceivedMessage | PeekedMessage>(message: Raw<Message>): Message {
-  return { ...message, body: valueOf(message) } as Message
+  return { ...message, body: bodyOf(message) } as Message
 }

@@ -48,11 +48,7 @@ interface StatsRow {
 
 /** How many messages wait, are leased, are delayed.
  * @throws QueueError queue_not_found. */
-export async function queueStats(
-  executor: Executor,
-  queue: string,
-  clock: Clock = databaseClock,
-): Promise<QueueStats> {
+export async function queueStats(executor: Executor, queue: string, clock: Clock = databaseClock): Promise<QueueStats> {
   const row = await callOne<StatsRow>(
     executor,
     `select * from postbag.queue_stats($1, coalesce($2::timestamptz, clock_timestamp()))`,

@@ -2,7 +2,14 @@
  * door: that keeps it byte for byte, and costs nothing. */
 import { QueueError } from '../errors.ts'
 import { maxBodyBytes } from '../limits.ts'
-import { type Encoding, fromBase64, type MessageOptions, type PeekedMessage, type ReceivedMessage, toBase64 } from '../wire.ts'
+import {
+  type Encoding,
+  fromBase64,
+  type MessageOptions,
+  type PeekedMessage,
+  type ReceivedMessage,
+  toBase64,
+} from '../wire.ts'
 
 /** A body as it is stored: with encoding json the JSON text. */
 export interface StoredContent {
@@ -17,7 +24,7 @@ export function contentOf(body: unknown, encoding: 'json' | 'text' = 'json'): St
 }
 
 /** The JavaScript value that was stored: the JSON value, the text, or a Uint8Array. */
-export function valueOf({ encoding, body }: StoredContent): unknown {
+export function bodyOf({ encoding, body }: StoredContent): unknown {
   if (encoding === 'json') return JSON.parse(body)
   return encoding === 'base64' ? fromBase64(body) : body
 }

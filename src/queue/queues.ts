@@ -52,7 +52,11 @@ export async function describeQueue(executor: Executor, queue: string): Promise<
 /** Queues whose name starts with the prefix, by name, a page at a time. */
 export async function listQueues(
   executor: Executor,
-  { prefix = '', after = '', max = 100 }: { readonly prefix?: string; readonly after?: string; readonly max?: number } = {},
+  {
+    prefix = '',
+    after = '',
+    max = 100,
+  }: { readonly prefix?: string; readonly after?: string; readonly max?: number } = {},
 ): Promise<QueueListResponse> {
   const rows = await call<QueueRow>(
     executor,

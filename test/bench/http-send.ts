@@ -18,7 +18,10 @@ export async function httpSingleSends(
   })
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   try {
-    const clients = Array.from({ length: connections }, () => () => sendOne(`${server.url}/v1/queues/bench/messages`, agent))
+    const clients = Array.from(
+      { length: connections },
+      () => () => sendOne(`${server.url}/v1/queues/bench/messages`, agent),
+    )
     return await measure(clients, { seconds })
   } finally {
     agent.destroy()
@@ -29,10 +32,16 @@ export async function httpSingleSends(
 /** node:http, because fetch costs the measuring side more than the measured one. */
 function sendOne(url: string, agent: Agent): Promise<number> {
   return new Promise((resolve, reject) => {
-    const sending = request(url, { agent, method: 'POST', headers: { 'content-type': 'application/json' } }, (answer) => {
-      answer.resume()
-      answer.once('end', () => (answer.statusCode === 201 ? resolve(1) : reject(new Error(`status ${answer.statusCode}`))))
-    })
+    const sending = request(
+      url,
+      { agent, method: 'POST', headers: { 'content-type': 'application/json' } },
+      (answer) => {
+        answer.resume()
+        answer.once('end', () =>
+          answer.statusCode === 201 ? resolve(1) : reject(new Error(`status ${answer.statusCode}`)),
+        )
+      },
+    )
     sending.once('error', reject)
     sending.end(body)
   })

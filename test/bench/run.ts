@@ -56,7 +56,12 @@ try {
 
 async function sqlCycles(contenders: readonly Contender[], batch: number): Promise<Figure[]> {
   const scenario = `SQL full cycle, batch ${batch}, ${connections} connections`
-  const runs = contenders.map((contender) => ({ contender, rates: [] as number[], p50: [] as number[], p99: [] as number[] }))
+  const runs = contenders.map((contender) => ({
+    contender,
+    rates: [] as number[],
+    p50: [] as number[],
+    p99: [] as number[],
+  }))
   for (let round = 1; round <= rounds; round++) {
     for (const run of runs) {
       console.error(`${scenario}: ${run.contender.name}, round ${round} of ${rounds}`)

@@ -12,7 +12,12 @@ test('a body keeps its numbers, spaces and order of keys', () => {
 })
 
 test('a message without a body, and one that is no object, give none', () => {
-  assert.deepEqual(bodySlices('{"messages":[{"type":"body"}, 7, {"body":1}, []]}'), [undefined, undefined, '1', undefined])
+  assert.deepEqual(bodySlices('{"messages":[{"type":"body"}, 7, {"body":1}, []]}'), [
+    undefined,
+    undefined,
+    '1',
+    undefined,
+  ])
   assert.deepEqual(bodySlices('{"messages":7}'), [])
   assert.deepEqual(bodySlices('[]'), [undefined])
 })
@@ -27,14 +32,19 @@ test('a body inside a body is not taken for one', () => {
 
 test('slices are what JSON.parse would see, for any JSON in any layout', () => {
   const layout = fc.constantFrom(undefined, 1, '\t', ' \r\n')
-  const messages = fc.array(fc.record({ type: fc.string(), body: fc.jsonValue(), headers: fc.dictionary(fc.string(), fc.string()) }))
+  const messages = fc.array(
+    fc.record({ type: fc.string(), body: fc.jsonValue(), headers: fc.dictionary(fc.string(), fc.string()) }),
+  )
   fc.assert(
     fc.property(messages, layout, (wanted, space) => {
       const text = JSON.stringify({ messages: wanted }, null, space?.toString().trim() === '' ? '  ' : space)
 
       const parsed = bodySlices(text).map((slice) => JSON.parse(slice ?? 'undefined'))
 
-      assert.deepEqual(parsed, JSON.parse(text).messages.map((message: { body: unknown }) => message.body))
+      assert.deepEqual(
+        parsed,
+        JSON.parse(text).messages.map((message: { body: unknown }) => message.body),
+      )
     }),
   )
 })

@@ -55,7 +55,9 @@ test('a send in a pg transaction exists exactly if it commits', async () => {
 })
 
 test('a send in a Kysely transaction exists exactly if it commits', async () => {
-  const kysely = new Kysely<{ customer_order: { id: number } }>({ dialect: new PostgresDialect({ pool: database.pool }) })
+  const kysely = new Kysely<{ customer_order: { id: number } }>({
+    dialect: new PostgresDialect({ pool: database.pool }),
+  })
   const outside = postbag({ executor: kysely }).queue('outbox-kysely')
   await outside.create()
   const order = (id: number, fail: boolean) =>
@@ -85,7 +87,9 @@ test('an ack that rolls back with its work gives the message back when the lease
   const [message] = await queue.receive({ leaseSeconds: 0 })
 
   await client.query('begin')
-  const settled = await postbag({ executor: client }).queue('ack-in-transaction').ack([message?.receipt ?? ''])
+  const settled = await postbag({ executor: client })
+    .queue('ack-in-transaction')
+    .ack([message?.receipt ?? ''])
   await client.query('rollback')
 
   assert.equal(settled[0]?.outcome, 'ok')
