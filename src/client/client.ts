@@ -1,0 +1,48 @@
+/* The client: one server, many queues. */
+import type { QueueInfo, QueueListResponse } from '../wire.ts'
+import { type CallOptions, type ClientOptions, type Connection, connect } from './connection.ts'
+import { Queue } from './queue.ts'
+import type { InputOf, OutputOf, StandardSchema } from './schema.ts'
+
+export interface ListOptions extends CallOptions {
+  /** Only queues whose name starts with it. Defaults to all. */
+  readonly prefix?: string | undefined
+}
+
+/** Make a client. It holds nothing open: make one per process, or per request where a platform wants that. */
+export function createClient(options: ClientOptions): Client {
+  return new Client(connect(options))
+}
+
+export class Client {
+  readonly #connection: Connection
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+  }
+
+  /** The queue of that name: 1 – 80 letters, digits, ".", "_" and "-". Asks the server nothing; `create()` makes the queue. */
+  queue(name: string): Queue
+  /** With a schema (Zod, Valibot, ArkType … any Standard Schema), bodies are checked and typed: a send of anything else throws
+   * `request_invalid`; a received message of anything else throws it when its body is read, and consume nacks it. What is sent and
+   * stored is the schema's input, so a schema may transform what is received. */
+  queue<Schema extends StandardSchema>(
+    name: string,
+    options: { readonly schema: Schema },
+  ): Queue<InputOf<Schema>, OutputOf<Schema>>
+  queue(name: string, options?: { readonly schema: StandardSchema }): Queue {
+    return new Queue(this.#connection, name, options?.schema)
+  }
+
+  /** All queues by name, a page per request. */
+  async *queues({ prefix, signal }: ListOptions = {}): AsyncGenerator<QueueInfo, void, undefined> {
+    const query = new URLSearchParams(prefix === undefined ? {} : { prefix })
+    let next: string | undefined
+    do {
+      const { data } = await this.#connection.call<QueueListResponse>('GET', `/queues?${query}`, undefined, { signal })
+      yield* data.queues
+      next = data.next
+      query.set('after', next ?? '')
+    } while (next !== undefined)
+  }
+}

@@ -1,0 +1,44 @@
+/* A message in the hands of a consumer: its lease is kept until it is settled. */
+import type { Lease } from './leases.ts'
+import { type Message, toMessage } from './message.ts'
+import type { Delivery } from './receive.ts'
+import type { RemoteQueue } from './remote.ts'
+import { refuse, settle } from './settle.ts'
+
+export interface HeldMessage<Body = unknown> extends Message<Body> {
+  /** Aborts when the lease is lost: somebody else may have the message now, so stop what should not be done twice. Its reason is a
+   * QueueError: `lease_lost`, `lease_expired` or `message_gone`. Stopping the consumer does not abort it. */
+  readonly signal: AbortSignal
+}
+
+export interface Held<Body> extends Lease {
+  readonly message: HeldMessage<Body>
+}
+
+/** @param release is called when the message's own ack or nack has succeeded. */
+export function hold<Body>(
+  queue: RemoteQueue,
+  delivery: Delivery,
+  leaseSeconds: number,
+  release: (held: Held<Body>) => void,
+): Held<Body> {
+  const { id, receipt } = delivery
+  const lost = new AbortController()
+  const message = toMessage<Body>(delivery, (verb, request, options) => {
+    const outcome = settle(queue, verb, { ...request, receipts: [receipt] }, options).then(([result]) => {
+      refuse(verb, id, result?.outcome)
+      if (verb !== 'extend') release(held)
+    })
+    if (verb !== 'extend') held.settlement = outcome
+    return outcome
+  })
+  const held: Held<Body> = {
+    id,
+    receipt,
+    lost,
+    endsAt: queue.connection.effects.now() + leaseSeconds * 1000,
+    settlement: undefined,
+    message: Object.assign(message, { signal: lost.signal }),
+  }
+  return held
+}

@@ -1,0 +1,61 @@
+/* consume as a loop: `for await (const message of queue.consume())`. The consumer's handlers are the turns of the loop: a message is being
+ * handled from its arrival until the loop asks for the next one, and most of that time it waits for its turn. */
+import { type ConsumeOptions, consume, GIVE_BACK } from './consume.ts'
+import type { HeldMessage } from './held.ts'
+import type { RemoteQueue } from './remote.ts'
+
+interface Turn<Body> {
+  readonly message: HeldMessage<Body>
+  /** Ends the handling: with an ack, or by giving the message back. */
+  readonly end: (result?: typeof GIVE_BACK) => void
+}
+
+export async function* iterate<Body>(
+  queue: RemoteQueue,
+  options: ConsumeOptions<Body>,
+): AsyncGenerator<HeldMessage<Body>, void, undefined> {
+  const stopping = new AbortController()
+  const waiting: Turn<Body>[] = []
+  let ended = false
+  let wake = () => {}
+  stopping.signal.addEventListener('abort', () => {
+    for (const { end } of waiting.splice(0)) end(GIVE_BACK)
+  })
+  const handle = (message: HeldMessage<Body>) =>
+    new Promise((end) => {
+      waiting.push({ message, end })
+      wake()
+    })
+  const consumer = consume(queue, options, handle, stopping).finally(() => {
+    ended = true
+    wake()
+  })
+  // A failure is thrown when the loop asks for the next message; until then nobody listens.
+  consumer.catch(() => {})
+
+  try {
+    while (!ended) {
+      const turn = waiting.shift()
+      if (turn) yield* hand(turn)
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+    }
+  } finally {
+    stopping.abort()
+    await consumer
+  }
+}
+
+/** A loop left in its middle, by break, return or an exception, shows as an early end of the generator: which of them, it cannot know. */
+async function* hand<Body>({ message, end }: Turn<Body>): AsyncGenerator<HeldMessage<Body>, void, undefined> {
+  let asked = false
+  try {
+    yield message
+    asked = true
+  } finally {
+    end(asked ? undefined : GIVE_BACK)
+  }
+}

@@ -1,0 +1,118 @@
+/* A queue as the client sees it: one method per verb. Every method may throw a QueueError (its `code` is one of ErrorCode) and the reason of
+ * the signal it was given. */
+import type { PeekResponse, QueueConfig, QueueInfo, QueueStats, SentMessage, Settlement } from '../wire.ts'
+import type { CallOptions, Connection, Method } from './connection.ts'
+import { type ConsumeOptions, consume } from './consume.ts'
+import type { Given } from './effects.ts'
+import type { HeldMessage } from './held.ts'
+import { iterate } from './iterate.ts'
+import { type Message, toMessage } from './message.ts'
+import { type PeekOptions, peek, type ReceiveOptions, receive } from './receive.ts'
+import type { RemoteQueue } from './remote.ts'
+import type { StandardSchema } from './schema.ts'
+import { type BatchMessage, type SendOptions, send } from './send.ts'
+import { type ExtendOptions, type NackOptions, refuse, settle } from './settle.ts'
+
+/** `Input` is what may be sent, `Output` what is received: both unknown without a schema. */
+export class Queue<Input = unknown, Output = Input> {
+  readonly name: string
+  readonly #remote: RemoteQueue
+
+  constructor(connection: Connection, name: string, schema?: StandardSchema) {
+    this.name = name
+    this.#remote = { connection, path: `/queues/${encodeURIComponent(name)}`, schema }
+  }
+
+  /** Create the queue, or replace its configuration: what is not given gets its default. */
+  create(config: Given<QueueConfig> = {}, options?: CallOptions): Promise<QueueInfo> {
+    return this.#call('PUT', '', config, options)
+  }
+
+  /** The queue's configuration. Throws `queue_not_found` if there is none. */
+  info(options?: CallOptions): Promise<QueueInfo> {
+    return this.#call('GET', '', undefined, options)
+  }
+
+  /** Delete the queue and all its messages; how many there were. Throws `queue_not_found` if there is none, also when a first try deleted
+   * it and the answer got lost. */
+  async delete(options?: CallOptions): Promise<number> {
+    return (await this.#call<{ deletedMessages: number }>('DELETE', '', undefined, options)).deletedMessages
+  }
+
+  /** Delete all messages, leased and delayed ones too; how many there were. After a lost answer that is what the next try found. */
+  async purge(options?: CallOptions): Promise<number> {
+    return (await this.#call<{ purgedMessages: number }>('POST', '/purge', {}, options)).purgedMessages
+  }
+
+  /** How many messages are ready, leased and delayed. Counts at most 100,000: not for every request of a dashboard. */
+  stats(options?: CallOptions): Promise<QueueStats> {
+    return this.#call('GET', '/stats', undefined, options)
+  }
+
+  /** Send one message: any JSON value, a string as plain text with `encoding: 'text'`, or bytes as a Uint8Array; up to 1 MiB. When this
+   * resolves, the message is committed. Retries send it once, as long as the queue's dedup window is not 0. */
+  async send(body: Input, { signal, ...message }: SendOptions = {}): Promise<SentMessage> {
+    const [sent] = await this.sendBatch([{ ...message, body }], { signal })
+    return sent as SentMessage
+  }
+
+  /** Send 1 – 1000 messages of together up to 16 MiB, all or none, in one request. The results are in the order of the messages. */
+  sendBatch(messages: readonly BatchMessage<Input>[], options: CallOptions = {}): Promise<readonly SentMessage[]> {
+    return send(this.#remote, messages, options)
+  }
+
+  /** Lease messages: at most `max` (1 – 1000, defaults to 1), waiting up to `waitSeconds` (0 – 20, defaults to 0) if there are none.
+   * Settle each with its ack or nack. Aborting while it waits may lose a message for the time of a lease: what the server was just
+   * leasing comes back only when that ends. */
+  async receive({ signal, ...request }: ReceiveOptions = {}): Promise<readonly Message<Output>[]> {
+    const deliveries = await receive(this.#remote, request, { signal })
+    return deliveries.map((delivery) =>
+      toMessage<Output>(delivery, async (verb, more, options) => {
+        const [result] = await settle(this.#remote, verb, { ...more, receipts: [delivery.receipt] }, options)
+        refuse(verb, delivery.id, result?.outcome)
+      }),
+    )
+  }
+
+  /** Look at messages without taking them, in the order they were sent, a page at a time. Bodies are decoded, but not checked. */
+  peek(options: PeekOptions = {}): Promise<PeekResponse> {
+    return peek(this.#remote, options)
+  }
+
+  /** Done: delete the messages of 1 – 1000 receipts. The results, in their order, say of each whether it was ours. */
+  ack(receipts: readonly string[], options: CallOptions = {}): Promise<readonly Settlement[]> {
+    return settle(this.#remote, 'ack', { receipts }, options)
+  }
+
+  /** Give back the messages of 1 – 1000 receipts, now or after a delay. Results as for ack. */
+  nack(receipts: readonly string[], { signal, ...request }: NackOptions = {}): Promise<readonly Settlement[]> {
+    return settle(this.#remote, 'nack', { ...request, receipts }, { signal })
+  }
+
+  /** Keep the messages of 1 – 1000 receipts, from now on for `leaseSeconds` (0 – 43200, defaults to the queue's). Results as for ack. */
+  extend(receipts: readonly string[], { signal, ...request }: ExtendOptions = {}): Promise<readonly Settlement[]> {
+    return settle(this.#remote, 'extend', { ...request, receipts }, { signal })
+  }
+
+  /** Receive and handle messages until `signal` aborts, with their leases kept meanwhile.
+   *
+   * As a loop, a message is acked when the loop asks for the next one. Leaving the loop (break, return, an exception) gives the
+   * current one back, unless its ack() was called, and waits until all is settled; an iterator cannot see why it was left, so the
+   * exception does not reach lastError, and the whole loop ends. */
+  consume(options?: ConsumeOptions<Output>): AsyncIterableIterator<HeldMessage<Output>>
+  /** With a handler, `concurrency` of them run side by side. A message is acked when its handler resolves and nacked with the error's text
+   * when it throws, unless the handler called ack() or nack() itself. Resolves after a graceful stop; rejects with an error that
+   * trying again will not heal, such as `token_expired` or `queue_not_found`. */
+  consume(options: ConsumeOptions<Output>, handler: (message: HeldMessage<Output>) => unknown): Promise<void>
+  consume(
+    options: ConsumeOptions<Output> = {},
+    handler?: (message: HeldMessage<Output>) => unknown,
+  ): AsyncIterableIterator<HeldMessage<Output>> | Promise<void> {
+    return handler ? consume(this.#remote, options, handler) : iterate(this.#remote, options)
+  }
+
+  async #call<Data>(method: Method, path: string, body: unknown, options?: CallOptions): Promise<Data> {
+    const { connection, path: queue } = this.#remote
+    return (await connection.call<Data>(method, queue + path, body, options)).data
+  }
+}

@@ -1,0 +1,52 @@
+/* send: put messages into a queue, all or none. */
+import type { MessageOptions, SendResponse, SentMessage } from '../wire.ts'
+import type { CallOptions } from './connection.ts'
+import { encodeBody } from './content.ts'
+import type { Given } from './effects.ts'
+import type { RemoteQueue } from './remote.ts'
+import { validate } from './schema.ts'
+
+/** What may be said of a message besides its body. */
+export interface MessageSettings extends Given<MessageOptions> {
+  /** How the body is kept: as JSON, or a string as that very text. A Uint8Array is always kept as bytes. Defaults to json. */
+  readonly encoding?: 'json' | 'text' | undefined
+}
+
+export interface SendOptions extends MessageSettings, CallOptions {}
+
+/** One message of a batch. */
+export interface BatchMessage<Body> extends MessageSettings {
+  readonly body: Body
+}
+
+/** What became of each message, in order.
+ *
+ * A message without a dedupId of its own gets one made here, so that a try whose answer got lost, and its repetition, are one message.
+ * Such a message is never a duplicate of another call's: when the server says so, it has met our own earlier try. With a dedupId of the
+ * caller's nobody can tell, so there the answer stays as it is. */
+export async function send<Body>(
+  { connection, path, schema }: RemoteQueue,
+  batch: readonly BatchMessage<Body>[],
+  { signal }: CallOptions,
+): Promise<readonly SentMessage[]> {
+  if (batch.length === 0) return []
+  const { call, effects, retries } = connection
+  const call96bits = [1, 2, 3].map(() => Math.floor(effects.random() * 2 ** 32).toString(36)).join('')
+  const messages = await Promise.all(
+    batch.map(async ({ body, encoding, ...options }, index) => {
+      await validate(schema, body)
+      const ownId = retries > 0 ? { dedupId: `${call96bits}.${index}` } : {}
+      return { ...ownId, ...defined(options), ...encodeBody(body, encoding) }
+    }),
+  )
+  const { data } = await call<SendResponse>('POST', `${path}/messages`, { messages }, { signal })
+  return data.messages.map(({ id, duplicate }, index) => ({
+    id,
+    duplicate: duplicate && batch[index]?.dedupId !== undefined,
+  }))
+}
+
+/** Without what is undefined, which would hide a value that it is spread over. */
+function defined(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}

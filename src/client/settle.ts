@@ -1,0 +1,41 @@
+/* ack, nack, extend: what becomes of leases. A result per receipt; a refused receipt is a result, not an error. */
+import { QueueError } from '../errors.ts'
+import type { ExtendRequest, NackRequest, Outcome, Settlement, SettleResponse } from '../wire.ts'
+import type { CallOptions, Patience } from './connection.ts'
+import type { Given } from './effects.ts'
+import type { RemoteQueue } from './remote.ts'
+
+export type Verb = 'ack' | 'nack' | 'extend'
+
+export interface NackOptions extends Given<Omit<NackRequest, 'receipts'>>, CallOptions {}
+
+export interface ExtendOptions extends Given<Omit<ExtendRequest, 'receipts'>>, CallOptions {}
+
+/** The outcomes that an earlier try of the same call explains, if its answer got lost. They count as ok then, and soundly: gone is what an
+ * ack wants, given back is what a nack wants, and what else leads there (the lease ended and somebody else went on) leads to the
+ * same place, as at-least-once delivery permits. What may be missing is the nack's delay and error. A repeated extend is ok anyway. */
+const explained: Readonly<Record<Verb, readonly Outcome[]>> = {
+  ack: ['message_gone'],
+  nack: ['lease_lost', 'message_gone'],
+  extend: [],
+}
+
+export async function settle(
+  { connection, path }: RemoteQueue,
+  verb: Verb,
+  request: Given<NackRequest> | Given<ExtendRequest>,
+  patience: Patience,
+): Promise<readonly Settlement[]> {
+  if (request.receipts?.length === 0) return []
+  const { data, tries } = await connection.call<SettleResponse>('POST', `${path}/${verb}`, request, patience)
+  return data.results.map(({ receipt, outcome }) => ({
+    receipt,
+    outcome: tries > 1 && explained[verb].includes(outcome) ? 'ok' : outcome,
+  }))
+}
+
+/** @throws QueueError with the outcome as its code, unless that is ok. */
+export function refuse(verb: Verb, messageId: string, outcome: Outcome = 'ok'): void {
+  if (outcome === 'ok') return
+  throw new QueueError(outcome, `message ${messageId} must be leased by this receipt to ${verb} it, got ${outcome}`)
+}

@@ -1,0 +1,107 @@
+/* Aborting ends a call wherever it stands, at once, with the signal's reason. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { createClient } from '../../src/client/index.ts'
+import { ManualClock } from './manual-clock.ts'
+import { cut, serve, silence } from './scripted-server.ts'
+
+const reason = new Error('no longer wanted')
+
+describe('aborting', () => {
+  test('before a call keeps it from being made', async (t) => {
+    const server = await serve(t, {})
+    const orders = createClient({ url: server.url }).queue('orders')
+    const { signal } = { signal: AbortSignal.abort(reason) }
+
+    await assert.rejects(orders.send(1, { signal }), reason)
+    await assert.rejects(orders.ack(['1.1'], { signal }), reason)
+
+    assert.equal(server.seen('messages').length + server.seen('ack').length, 0)
+  })
+
+  test('ends a long poll, and the connection with it', async (t) => {
+    const server = await serve(t, { receive: [silence] })
+    const controller = new AbortController()
+
+    const messages = createClient({ url: server.url })
+      .queue('orders')
+      .receive({ waitSeconds: 20, signal: controller.signal })
+    const request = await server.request('receive', 1)
+    controller.abort(reason)
+
+    await assert.rejects(messages, reason)
+    await request.abandoned
+  })
+
+  test('ends a backoff, and no further try is made', async (t) => {
+    const server = await serve(t, { messages: [cut] })
+    const clock = new ManualClock()
+    const controller = new AbortController()
+    const orders = createClient({ url: server.url, sleep: clock.sleep, random: () => 0.5 }).queue('orders')
+
+    const sent = orders.send(1, { signal: controller.signal })
+    await clock.sleeper(50)
+    controller.abort(reason)
+
+    await assert.rejects(sent, reason)
+    clock.pass(1000)
+    assert.equal(server.seen('messages').length, 1)
+  })
+
+  test('ends a real backoff too', async (t) => {
+    const server = await serve(t, { messages: [cut] })
+    const controller = new AbortController()
+    const backoff = Promise.withResolvers<void>()
+    const random = () => {
+      if (server.seen('messages').length > 0) backoff.resolve()
+      return 1
+    }
+
+    const sent = createClient({ url: server.url, random }).queue('orders').send(1, { signal: controller.signal })
+    await backoff.promise
+    controller.abort(reason)
+
+    await assert.rejects(sent, reason)
+  })
+
+  test('works for every verb', async (t) => {
+    const server = await serve(t, {
+      queue: Array(6).fill(silence),
+      messages: [silence, silence],
+      ack: [silence],
+      nack: [silence],
+      extend: [silence],
+    })
+    const client = createClient({ url: server.url })
+    const orders = client.queue('orders')
+    const controller = new AbortController()
+    const { signal } = controller
+
+    const calls = [
+      orders.create({}, { signal }),
+      orders.info({ signal }),
+      orders.delete({ signal }),
+      orders.purge({ signal }),
+      orders.stats({ signal }),
+      orders.sendBatch([{ body: 1 }], { signal }),
+      orders.receive({ signal }),
+      orders.peek({ signal }),
+      orders.ack(['1.1'], { signal }),
+      orders.nack(['1.1'], { signal }),
+      orders.extend(['1.1'], { signal }),
+      client.queues({ signal }).next(),
+    ]
+    const ends = Promise.allSettled(calls)
+    await Promise.all([
+      server.request('queue', 6),
+      server.request('messages', 2),
+      server.request('receive', 1),
+      server.request('ack', 1),
+      server.request('nack', 1),
+      server.request('extend', 1),
+    ])
+    controller.abort(reason)
+
+    for (const end of await ends) assert.deepEqual(end, { status: 'rejected', reason })
+  })
+})

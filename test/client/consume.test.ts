@@ -1,0 +1,257 @@
+/* consume with a handler: many at once, acked or nacked, until told to stop. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { z } from 'zod'
+import { type ClientOptions, createClient, type Queue } from '../../src/client/index.ts'
+import { ManualClock, onlyGrace } from './manual-clock.ts'
+import { after, json, messages, outcome, type ScriptedServer, serve } from './scripted-server.ts'
+
+const queueOf = (server: ScriptedServer, options: Partial<ClientOptions> = {}): Queue =>
+  createClient({ url: server.url, random: () => 0.5, sleep: onlyGrace, ...options }).queue('orders')
+
+describe('consume', () => {
+  test('handles messages side by side, as many as `concurrency` says, and asks only for what it has hands for', async (t) => {
+    const server = await serve(t, { receive: [messages('1', '2'), messages('3')] })
+    const stop = new AbortController()
+    const started: string[] = []
+    const first = Promise.withResolvers<void>()
+    const all = Promise.withResolvers<void>()
+
+    const consumer = queueOf(server).consume({ concurrency: 3, leaseSeconds: 60, signal: stop.signal }, ({ id }) => {
+      started.push(id)
+      return id === '1' ? first.promise : all.promise
+    })
+    await server.request('receive', 2)
+    first.resolve()
+    await server.request('receive', 3)
+    stop.abort()
+    all.resolve()
+    await consumer
+
+    assert.deepEqual(started, ['1', '2', '3'])
+    assert.deepEqual(
+      server.seen('receive').map((request) => request.body),
+      [3, 1, 1].map((max) => ({ max, waitSeconds: 20, leaseSeconds: 60 })),
+    )
+  })
+
+  test('acks what was handled, in one request what ends at one time, and gathers while a request is under way', async (t) => {
+    const firstAck = Promise.withResolvers<void>()
+    const server = await serve(t, {
+      receive: [messages('1', '2', '3', '4', '5')],
+      ack: [after(firstAck.promise, outcome('ok'))],
+    })
+    const stop = new AbortController()
+    const ends = new Map<string, () => void>()
+
+    const consumer = queueOf(server).consume(
+      { concurrency: 5, signal: stop.signal },
+      ({ id }) => new Promise<void>((end) => ends.set(id, end)),
+    )
+    await server.request('receive', 1)
+    while (ends.size < 5) await new Promise(setImmediate)
+    for (const id of ['1', '2']) ends.get(id)?.()
+    await server.request('ack', 1)
+    for (const id of ['3', '4', '5']) ends.get(id)?.()
+    stop.abort()
+    firstAck.resolve()
+    await consumer
+
+    assert.deepEqual(
+      server.seen('ack').map((request) => request.body.receipts),
+      [
+        ['1.1', '2.1'],
+        ['3.1', '4.1', '5.1'],
+      ],
+    )
+  })
+
+  test('goes on receiving while an ack is under way, but not without bound', async (t) => {
+    const firstAck = Promise.withResolvers<void>()
+    const server = await serve(t, {
+      receive: [messages('1'), messages('2'), messages('3')],
+      ack: [after(firstAck.promise, outcome('ok'))],
+    })
+    const stop = new AbortController()
+    const handled: string[] = []
+
+    const consumer = queueOf(server).consume({ signal: stop.signal }, ({ id }) => {
+      handled.push(id)
+    })
+    await server.request('receive', 2)
+    await server.request('ack', 1)
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate)
+    const whileTheAckWasUnderWay = server.seen('receive').length
+    firstAck.resolve()
+    await server.request('receive', 4)
+    stop.abort()
+    await consumer
+
+    assert.equal(whileTheAckWasUnderWay, 2)
+    assert.deepEqual(handled, ['1', '2', '3'])
+  })
+
+  test('nacks what a handler threw at, with the error, later by its attempts, and goes on', async (t) => {
+    const twice = json({ messages: [{ id: '1', receipt: '1.4', attempts: 4, encoding: 'json', body: 0, headers: {} }] })
+    const server = await serve(t, { receive: [twice, messages('2')] })
+    const stop = new AbortController()
+    const errors: [unknown, string | undefined][] = []
+    const onError = (error: unknown, message?: { id: string }) => errors.push([error, message?.id])
+    const boom = new RangeError('no such order')
+
+    const consumer = queueOf(server).consume({ onError, signal: stop.signal }, ({ id }) => {
+      if (id === '1') throw boom
+    })
+    await server.request('ack', 1)
+    stop.abort()
+    await consumer
+
+    assert.deepEqual(server.seen('nack')[0]?.body, {
+      receipts: ['1.4'],
+      delaySeconds: 8,
+      error: 'RangeError: no such order',
+    })
+    assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['2.1'])
+    assert.deepEqual(errors, [[boom, '1']])
+  })
+
+  test('nacks after the delay that the caller wants', async (t) => {
+    const server = await serve(t, { receive: [messages('1'), messages('2')] })
+    const stop = new AbortController()
+    const fail = () => {
+      throw new Error('never')
+    }
+    const nackDelaySeconds = ({ id }: { id: string }) => Number(id) * 100
+
+    const consumer = queueOf(server).consume({ nackDelaySeconds, signal: stop.signal }, fail)
+    await server.request('nack', 2)
+    stop.abort()
+    await consumer
+
+    assert.deepEqual(
+      server.seen('nack').map((request) => request.body.delaySeconds),
+      [100, 200],
+    )
+  })
+
+  test('leaves alone what the handler settled itself', async (t) => {
+    const server = await serve(t, { receive: [messages('1', '2', '3')] })
+    const stop = new AbortController()
+
+    const consumer = queueOf(server).consume({ concurrency: 3, signal: stop.signal }, async (message) => {
+      if (message.id === '3') return
+      await (message.id === '1' ? message.ack() : message.nack({ delaySeconds: 7 }))
+      throw new Error('too late to matter')
+    })
+    await Promise.all([server.request('ack', 2), server.request('nack', 1)])
+    stop.abort()
+    await consumer
+
+    assert.deepEqual(
+      server
+        .seen('ack')
+        .flatMap((request) => request.body.receipts)
+        .sort(),
+      ['1.1', '3.1'],
+    )
+    assert.deepEqual(
+      server.seen('nack').map((request) => request.body),
+      [{ receipts: ['2.1'], delaySeconds: 7 }],
+    )
+  })
+
+  test('nacks what the schema refuses, and never shows it to the handler', async (t) => {
+    const server = await serve(t, { receive: [messages('1'), messages('22')] })
+    const schema = z.object({ id: z.string().min(2) })
+    const stop = new AbortController()
+    const handled: string[] = []
+
+    const consumer = createClient({ url: server.url, sleep: onlyGrace })
+      .queue('orders', { schema })
+      .consume({ signal: stop.signal }, ({ body }) => {
+        handled.push(body.id)
+      })
+    await server.request('ack', 1)
+    stop.abort()
+    await consumer
+
+    assert.deepEqual(handled, ['22'])
+    assert.match(server.seen('nack')[0]?.body.error, /^QueueError: body\.id: /)
+  })
+
+  test('refuses what cannot work', async (t) => {
+    const orders = queueOf(await serve(t, {}))
+    const handler = () => {}
+
+    await assert.rejects(orders.consume({ concurrency: 0 }, handler), {
+      message: 'concurrency must be between 1 and 1000, got 0',
+    })
+    await assert.rejects(orders.consume({ leaseSeconds: 0 }, handler), {
+      message: 'leaseSeconds must be between 1 and 43200, got 0',
+    })
+  })
+})
+
+describe('stopping', () => {
+  test('before it began receives nothing', async (t) => {
+    const server = await serve(t, {})
+
+    await queueOf(server).consume({ signal: AbortSignal.abort() }, () => {})
+
+    assert.equal(server.seen('receive').length, 0)
+  })
+
+  test('lets running handlers end and acks them, and does not abort their messages', async (t) => {
+    const server = await serve(t, { receive: [messages('1')] })
+    const stop = new AbortController()
+    const begun = Promise.withResolvers<AbortSignal>()
+    const end = Promise.withResolvers<void>()
+
+    const consumer = queueOf(server).consume({ signal: stop.signal }, ({ signal }) => {
+      begun.resolve(signal)
+      return end.promise
+    })
+    const signal = await begun.promise
+    stop.abort()
+    end.resolve()
+    await consumer
+
+    assert.equal(signal.aborted, false)
+    assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['1.1'])
+    assert.equal(server.seen('receive').length, 1)
+  })
+
+  test('gives back what a receive brings that was under way', async (t) => {
+    const late = Promise.withResolvers<void>()
+    const server = await serve(t, { receive: [after(late.promise, messages('1', '2'))] })
+    const stop = new AbortController()
+
+    const consumer = queueOf(server, new ManualClock()).consume({ concurrency: 2, signal: stop.signal }, () =>
+      assert.fail('not handled'),
+    )
+    await server.request('receive', 1)
+    stop.abort()
+    late.resolve()
+    await consumer
+
+    assert.deepEqual(
+      server.seen('nack').map((request) => request.body),
+      [{ receipts: ['1.1', '2.1'] }],
+    )
+  })
+
+  test('aborts a receive that is idle after half a second', async (t) => {
+    const server = await serve(t, {})
+    const clock = new ManualClock()
+    const stop = new AbortController()
+
+    const consumer = queueOf(server, clock).consume({ signal: stop.signal }, () => {})
+    const request = await server.request('receive', 1)
+    stop.abort()
+    await clock.sleeper(500)
+    clock.pass(500)
+
+    await request.abandoned
+    await consumer
+  })
+})

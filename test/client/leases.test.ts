@@ -1,0 +1,190 @@
+/* The leases of a consumer: kept while handlers run, and their loss is told. Time passes only when the test says so. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { createClient, type QueueError } from '../../src/client/index.ts'
+import { ManualClock } from './manual-clock.ts'
+import { after, cut, json, messages, outcome, type Reply, type ScriptedServer, serve } from './scripted-server.ts'
+
+describe('while a handler runs', () => {
+  test('all leases in hand are extended in one request, at every third of a lease', async (t) => {
+    const server = await serve(t, { receive: [messages('1', '2')] })
+    const { clock, finish } = await consuming(server, ['1', '2'])
+
+    clock.pass(10_000)
+    await server.request('extend', 1)
+    await clock.sleeper(10_000)
+    clock.pass(10_000)
+    await server.request('extend', 2)
+    await finish()
+
+    const extension = { receipts: ['1.1', '2.1'], leaseSeconds: 30 }
+    assert.deepEqual(
+      server.seen('extend').map((request) => request.body),
+      [extension, extension],
+    )
+    assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['1.1', '2.1'])
+  })
+
+  test('an extension that fails is tried again in time, and nobody notices but onError', async (t) => {
+    const server = await serve(t, { receive: [messages('1')], extend: [cut] })
+    const { clock, signals, errors, finish } = await consuming(server, ['1'])
+
+    clock.pass(10_000)
+    await clock.sleeper(50)
+    clock.pass(50)
+    await server.request('extend', 2)
+    await finish()
+
+    assert.equal(signals.get('1')?.aborted, false)
+    assert.deepEqual(errors, [])
+  })
+
+  for (const lost of ['lease_lost', 'lease_expired', 'message_gone']) {
+    test(`its signal aborts when the answer to an extension is ${lost}`, async (t) => {
+      const mixed: Reply = json({
+        results: [
+          { receipt: '1.1', outcome: lost },
+          { receipt: '2.1', outcome: 'ok' },
+        ],
+      })
+      const server = await serve(t, { receive: [messages('1', '2')], extend: [mixed] })
+      const { clock, signals, errors, aborted, finish } = await consuming(server, ['1', '2'])
+
+      clock.pass(10_000)
+      await aborted('1')
+      await clock.sleeper(10_000)
+      clock.pass(10_000)
+      await server.request('extend', 2)
+      await finish()
+
+      assert.equal((signals.get('1')?.reason as QueueError | undefined)?.code, lost)
+      assert.equal(signals.get('2')?.aborted, false)
+      assert.deepEqual(errors, [[lost, '1']])
+      assert.deepEqual(server.seen('extend')[1]?.body.receipts, ['2.1'])
+    })
+  }
+
+  test('its signal aborts when no extension got through until the lease must be over', async (t) => {
+    const server = await serve(t, { receive: [messages('1')], extend: Array(99).fill(cut) })
+    const { clock, signals, aborted, finish } = await consuming(server, ['1'])
+
+    clock.pass(10_000)
+    await server.request('extend', 1)
+    clock.pass(19_999)
+    assert.equal(signals.get('1')?.aborted, false)
+    clock.pass(1)
+    await aborted('1')
+    await finish()
+
+    assert.equal((signals.get('1')?.reason as QueueError | undefined)?.code, 'lease_expired')
+  })
+
+  test('and the work was done all the same, its message is acked: the lease may not have passed to anyone', async (t) => {
+    const server = await serve(t, { receive: [messages('1')], extend: [outcome('lease_expired')] })
+    const { clock, aborted, errors, finish } = await consuming(server, ['1'])
+
+    clock.pass(10_000)
+    await aborted('1')
+    await finish()
+
+    assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['1.1'])
+    assert.deepEqual(errors, [['lease_expired', '1']])
+  })
+
+  test('an extension that its own ack has overtaken says nothing', async (t) => {
+    const late = Promise.withResolvers<void>()
+    const server = await serve(t, { receive: [messages('1')], extend: [after(late.promise, outcome('message_gone'))] })
+    const { clock, signals, errors, finish } = await consuming(server, ['1'])
+
+    clock.pass(10_000)
+    await server.request('extend', 1)
+    const finished = finish()
+    await server.request('ack', 1)
+    late.resolve()
+    await finished
+
+    assert.equal(signals.get('1')?.aborted, false)
+    assert.deepEqual(errors, [])
+  })
+
+  test('that was told to stop, its lease is kept until it ends', async (t) => {
+    const server = await serve(t, { receive: [messages('1')] })
+    const { clock, stop, finish } = await consuming(server, ['1'])
+
+    stop()
+    clock.pass(10_000)
+    await server.request('extend', 1)
+    await finish()
+
+    assert.deepEqual(server.seen('extend')[0]?.body.receipts, ['1.1'])
+  })
+})
+
+test('a message is not extended any more once it was acked, though its handler goes on', async (t) => {
+  const server = await serve(t, { receive: [messages('1', '2')] })
+  const clock = new ManualClock()
+  const stop = new AbortController()
+  const end = Promise.withResolvers<void>()
+  const acked = Promise.withResolvers<void>()
+  const orders = createClient({ url: server.url, sleep: clock.sleep, now: clock.now }).queue('orders')
+
+  const consumer = orders.consume({ concurrency: 2, signal: stop.signal }, async (message) => {
+    if (message.id === '1') await message.ack().then(acked.resolve)
+    await end.promise
+  })
+  await acked.promise
+  clock.pass(10_000)
+  const extension = await server.request('extend', 1)
+  end.resolve()
+  stop.abort()
+  await server.request('ack', 2)
+  clock.pass(500)
+  await consumer
+
+  assert.deepEqual(extension.body.receipts, ['2.1'])
+})
+
+/** A consumer that has all the messages in hand, with a lease of 30 s, and handlers that end when the test calls finish. */
+async function consuming(server: ScriptedServer, ids: readonly string[]) {
+  const clock = new ManualClock()
+  const stopping = new AbortController()
+  const end = Promise.withResolvers<void>()
+  const begun = Promise.withResolvers<void>()
+  const signals = new Map<string, AbortSignal>()
+  const errors: [string, string | undefined][] = []
+  const orders = createClient({ url: server.url, random: () => 0.5, sleep: clock.sleep, now: clock.now }).queue(
+    'orders',
+  )
+
+  const consumer = orders.consume(
+    {
+      concurrency: ids.length,
+      leaseSeconds: 30,
+      signal: stopping.signal,
+      onError: (error, message) => errors.push([(error as QueueError).code, message?.id]),
+    },
+    ({ id, signal }) => {
+      signals.set(id, signal)
+      if (signals.size === ids.length) begun.resolve()
+      return end.promise
+    },
+  )
+  await begun.promise
+  return {
+    clock,
+    signals,
+    errors,
+    stop: () => stopping.abort(),
+    aborted: (id: string) =>
+      new Promise<void>((resolve) => {
+        const signal = signals.get(id)
+        if (signal?.aborted) resolve()
+        else signal?.addEventListener('abort', () => resolve())
+      }),
+    async finish() {
+      stopping.abort()
+      end.resolve()
+      await consumer
+    },
+  }
+}
