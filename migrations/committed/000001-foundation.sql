@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:34ce7ab48f26542938a1f678f718d34e7958f730
+--! Hash: sha1:05069148a4af2d15400d647dae4e3e15a8d2a8c6
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -141,23 +141,25 @@ end
 $$;
 --! EndIncluded functions/queue_named.sql
 --! Included functions/remembered.sql
-/* postbag.remembered: the numbers this database session has noted under a custom setting, or null if there is nothing of that kind.
- * A session's notes are hints: they make the next call faster, and losing them (another backend behind a pooler, a rollback,
- * DISCARD) is harmless. */
+/* postbag.remembered: the numbers this database session has noted under a custom setting ("7:1893456000000000"), or null if there is
+ * nothing of that form. A session's notes are hints: they make the next call faster, and losing them (another backend behind a
+ * pooler, a rollback, DISCARD) is harmless. */
 create or replace function postbag.remembered(setting text)
 returns bigint[]
 language sql
 stable
 return case
-  when current_setting(setting, true) ~ '^\{-?\d{1,18}(,-?\d{1,18}){0,9}\}$' then current_setting(setting, true)::bigint[]
+  when translate(current_setting(setting, true), ':0123456789', '') = ''
+    then string_to_array(current_setting(setting, true), ':', '')::bigint[]
 end;
 --! EndIncluded functions/remembered.sql
 --! Included functions/microseconds.sql
-/* postbag.microseconds: a time as whole microseconds since 1970, for what a session notes as numbers. */
+/* postbag.microseconds: a time as whole microseconds since 1970, for what a session notes as numbers. (Stable, because the planner
+ * counts extract as that, and inlines no function that claims to be more.) */
 create or replace function postbag.microseconds(instant timestamptz)
 returns bigint
 language sql
-immutable
+stable
 return (extract(epoch from instant) * 1000000)::bigint;
 --! EndIncluded functions/microseconds.sql
 --! Included functions/instant.sql
@@ -366,7 +368,7 @@ begin
   )
   select max(expired.expires_at) into start from expired;
 
-  perform set_config(setting, format('{%s,%s}', target_id, floor(extract(epoch from start))::bigint), false)
+  perform set_config(setting, format('%s:%s', target_id, floor(extract(epoch from start))::bigint), false)
   where start is not null;
 end
 $$;
@@ -679,7 +681,7 @@ begin
       noted as (
         select set_config(
           cursor_setting,
-          format('{%s,%s}', source.queue_id, postbag.microseconds(min(head.available_at))),
+          format('%s:%s', source.queue_id, postbag.microseconds(min(head.available_at))),
           false
         )
         from head
@@ -707,7 +709,7 @@ begin
       -- Nothing from here to now, so the next call may start shortly before now; what commits later is for the near look.
       perform set_config(
         cursor_setting,
-        format('{%s,%s}', source.queue_id, postbag.microseconds(greatest(start, receive.now - interval '1 s'))),
+        format('%s:%s', source.queue_id, postbag.microseconds(greatest(start, receive.now - interval '1 s'))),
         false
       );
     end if;
@@ -724,7 +726,7 @@ begin
         perform postbag.announce_sweep(source.queue_id, source.top_priority, postbag.instant(look[3]));
       end if;
     end if;
-    perform set_config(look_setting, look::text, false);
+    perform set_config(look_setting, array_to_string(look, ':'), false);
   end if;
 end
 $$;

@@ -25,7 +25,7 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
 }
 
 /** A Kysely instance or transaction, as far as we need it. */
-export interface KyselyHandle {
+interface KyselyHandle {
   executeQuery<R>(query: CompiledQuery<R>): Promise<{ rows: R[] }>
 }
 

@@ -5,6 +5,7 @@ import {
   maxDedupIdLength,
   maxDedupWindowSeconds,
   maxDelaySeconds,
+  maxErrorLength,
   maxHeadersBytes,
   maxLeaseSeconds,
   maxPriority,
@@ -134,7 +135,7 @@ export const AckRequest = fields({ receipts }).openapi('AckRequest')
 export const NackRequest = fields({
   receipts,
   delaySeconds: seconds(maxDelaySeconds, 'Seconds until they may be received again. Default 0.'),
-  error: z.string().optional().describe('Why; its first 4000 characters are kept with the message.'),
+  error: z.string().optional().describe(`Why; its first ${maxErrorLength} characters are kept with the message.`),
 }).openapi('NackRequest')
 
 export const ExtendRequest = fields({
