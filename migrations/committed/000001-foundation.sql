@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:05069148a4af2d15400d647dae4e3e15a8d2a8c6
+--! Hash: sha1:75b91968f9671a686ac6a70be67cc6d1b824d201
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -77,7 +77,8 @@ where available_at < 'infinity';
  * all sessions, so that a hundred of them do not sweep a hundred times. Written only after an expensive sweep, never waited for. */
 create table postbag.sweep (
   queue_id bigint primary key,
-  due_at timestamptz not null default '-infinity',
+  due_us bigint not null default 0,
+  pause_us bigint not null default 0,
   start_at timestamptz not null default '-infinity'
 ) with (fillfactor = 20);
 
@@ -262,6 +263,9 @@ begin
     -- Another deletion came first while this one waited for it.
     perform postbag.queue_named(delete_queue.queue);
   end if;
+  -- In the order in which a send and an ack lock them, so that they and this cannot deadlock.
+  perform from postbag.dedup where dedup.queue_id = doomed.queue_id order by dedup.dedup_id for update;
+  perform from postbag.message where message.queue_id = doomed.queue_id order by message.message_id for update;
   delete from postbag.sweep where sweep.queue_id = doomed.queue_id;
   delete from postbag.dedup where dedup.queue_id = doomed.queue_id;
   delete from postbag.message where message.queue_id = doomed.queue_id;
@@ -523,10 +527,10 @@ as $$
 $$;
 --! EndIncluded functions/send.sql
 --! Included functions/announce_sweep.sql
-/* postbag.announce_sweep: tell all sessions that a full look over the queue was expensive, when the next is due, and where a
- * session may start until then: the lowest of this session's cursors, or the head if it has not looked at every priority.
+/* postbag.announce_sweep: tell all sessions that a full look over the queue was expensive, when the next is due (after which pause), and
+ * where a session may start until then: the lowest of this session's cursors, or the head if it has not looked at every priority.
  * Does nothing if another session is just announcing: never waits. */
-create or replace function postbag.announce_sweep(swept_id bigint, top_priority integer, next_due_at timestamptz)
+create or replace function postbag.announce_sweep(swept_id bigint, top_priority integer, due_us bigint, pause_us bigint)
 returns void
 language plpgsql
 as $$
@@ -543,7 +547,10 @@ begin
   perform from postbag.sweep where sweep.queue_id = swept_id for update skip locked;
   if found then
     update postbag.sweep
-    set due_at = next_due_at, start_at = coalesce(postbag.instant(lowest_us), '-infinity')
+    set
+      due_us = announce_sweep.due_us,
+      pause_us = announce_sweep.pause_us,
+      start_at = coalesce(postbag.instant(lowest_us), '-infinity')
     where sweep.queue_id = swept_id;
   end if;
 end
@@ -562,7 +569,8 @@ $$;
  *  2. What became visible behind the cursor is found by looking back: `near` starts 2 s before the cursor (commits that overtook
  *     each other), `full` starts at the head (a transaction that committed late, a lease that ended).
  *  3. A look back is due 20 times its own duration after it ended: nearly always while the head is clean (0.1 ms), and for 5 % of
- *     the time when a million dead rows lie there.
+ *     the time when a million dead rows lie there. The pause is bounded (near 1 s, full 60 s) and grows at most fourfold from one
+ *     full look to the next, so that a single one that was slow for another reason (it waited for a lock) delays the next little.
  *  4. A full look that was expensive is announced in postbag.sweep, so that other sessions do not repeat it, but start once where it
  *     found something. Sessions read that row only when their own notes say "due, and expensive" (or say nothing), and write it
  *     only if nobody else is writing it.
@@ -604,9 +612,11 @@ declare
   started constant timestamptz := clock_timestamp();
   took_us bigint;
   expensive_us constant bigint := 2000;
+  longest_near_pause_us constant bigint := 1000000;
+  first_pause_us constant bigint := 100000;
   longest_pause_us constant bigint := 60000000;
 
-  -- What this session noted: {queue_id, near look due, full look due, the last full look took}, in microseconds.
+  -- What this session noted: {queue_id, near look due, full look due, last full look took, pause after it}, in microseconds.
   look_setting constant text := 'postbag.look_' || source.queue_id % 256;
   look bigint[] := postbag.remembered(look_setting);
   depth text := 'cursor';
@@ -628,17 +638,19 @@ begin
   end if;
 
   -- How far to look back. (A due time beyond the longest pause means that the clock was set back.)
-  if look[1] is distinct from source.queue_id or look[4] is null or look[3] > now_us + longest_pause_us then
-    look := array[source.queue_id, 0, 0, expensive_us];
+  if look[1] is distinct from source.queue_id or look[5] is null or look[3] > now_us + longest_pause_us then
+    look := array[source.queue_id, 0, 0, expensive_us, 0];
   end if;
   if now_us >= look[3] then
+    depth := 'full';
     if look[4] >= expensive_us then
-      select sweep.* into shared from postbag.sweep
-      where sweep.queue_id = source.queue_id
-        and sweep.due_at > receive.now and sweep.due_at <= receive.now + interval '60 s';
+      select sweep.* into shared from postbag.sweep where sweep.queue_id = source.queue_id;
+      look[5] := greatest(look[5], shared.pause_us);
+      if shared.due_us > now_us and shared.due_us <= now_us + longest_pause_us then
+        look[3] := shared.due_us;
+        depth := 'near';
+      end if;
     end if;
-    depth := case when shared.due_at is null then 'full' else 'near' end;
-    look[3] := coalesce(postbag.microseconds(shared.due_at), look[3]);
   elsif now_us >= look[2] then
     depth := 'near';
   end if;
@@ -649,7 +661,7 @@ begin
     start := case
       when depth = 'full' then '-infinity'
       when cursor_note[1] is distinct from source.queue_id or cursor_note[2] > now_us then
-        coalesce(shared.start_at, '-infinity')
+        case when depth = 'near' then coalesce(shared.start_at, '-infinity') else '-infinity' end
       when depth = 'near' then least(postbag.instant(cursor_note[2] - 2000000), shared.start_at)
       else postbag.instant(cursor_note[2])
     end;
@@ -718,12 +730,13 @@ begin
 
   if depth <> 'cursor' then
     took_us := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
-    look[2] := now_us + 20 * took_us;
+    look[2] := now_us + least(20 * took_us, longest_near_pause_us);
     if depth = 'full' then
-      look[3] := now_us + least(20 * took_us, longest_pause_us);
       look[4] := took_us;
+      look[5] := least(20 * took_us, greatest(4 * look[5], first_pause_us), longest_pause_us);
+      look[3] := now_us + look[5];
       if took_us >= expensive_us then
-        perform postbag.announce_sweep(source.queue_id, source.top_priority, postbag.instant(look[3]));
+        perform postbag.announce_sweep(source.queue_id, source.top_priority, look[3], look[5]);
       end if;
     end if;
     perform set_config(look_setting, array_to_string(look, ':'), false);

@@ -73,7 +73,8 @@ export interface PostbagQueueInfo {
 }
 
 export interface PostbagSweep {
-  due_at: Generated<Timestamp>;
+  due_us: Generated<Int8>;
+  pause_us: Generated<Int8>;
   queue_id: Int8;
   start_at: Generated<Timestamp>;
 }

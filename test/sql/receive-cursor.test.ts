@@ -1,0 +1,211 @@
+/* A session's notes (where it last found something, when it next looks at the whole queue) make receives fast, and never wrong: what
+ * commits late, what comes back, and what other sessions leave behind is found, whatever the notes say. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createDatabase } from '../support/database.ts'
+import { at, backendOf, bodies, eventually, newQueue, on, only, receipts, waitsForLock } from '../support/sql-verbs.ts'
+
+const db = await createDatabase()
+const { pool } = db
+
+test('a transaction that sent long ago and commits now is delivered promptly to a session that is far past it', async () => {
+  const queue = await newQueue(pool)
+  const [sender, consumer] = [await db.connect(), on(await db.connect(), queue)]
+  await sender.query('begin')
+  await on(sender, queue).send('late', { now: new Date(Date.now() - 3_600_000) })
+  for (const body of [1, 2, 3]) {
+    await on(pool, queue).send(body)
+    await consumer.receive(2)
+  }
+
+  const committed = Date.now()
+  await sender.query('commit')
+  const late = await eventually('the late message is received', () => consumer.receive())
+
+  assert.deepEqual(bodies(late), ['late'])
+  assert.ok(Date.now() - committed < 1000)
+})
+
+test('commits that overtake each other by less than two seconds are all found, in one order or the other', async () => {
+  const queue = await newQueue(pool, { lease: '1 h' })
+  const [slow, consumer] = [await db.connect(), on(await db.connect(), queue)]
+  const got: unknown[] = []
+  for (let step = 0; step < 20; step++) {
+    await slow.query('begin')
+    await on(slow, queue).send(`slow-${step}`, { now: at(step * 100) })
+    await on(pool, queue).send(`fast-${step}`, { now: at(step * 100 + 1.5) })
+    got.push(...bodies(await consumer.receive(1, { now: at(step * 100 + 1.6) })))
+    await slow.query('commit')
+    got.push(...bodies(await consumer.receive(1, { now: at(step * 100 + 65) })))
+  }
+
+  assert.deepEqual(got, Array.from({ length: 20 }, (_, step) => [`fast-${step}`, `slow-${step}`]).flat())
+})
+
+test('of two fresh sessions, the second gets the low priority that the first one left', async () => {
+  const queue = await newQueue(pool, { max_priority: 9 })
+  await on(pool, queue).send('low', { now: at(0) })
+  await on(pool, queue).send('high', { priority: 9, now: at(1) })
+
+  const first = await on(await db.connect(), queue).receive(1, { now: at(2) })
+  const second = await on(await db.connect(), queue).receive(1, { now: at(2) })
+
+  assert.deepEqual([first, second].map(bodies), [['high'], ['low']])
+})
+
+test('what one session’s expensive look found behind the others’ cursors is there for the others too', async () => {
+  const queue = await newQueue(pool)
+  const passed = on(await db.connect(), queue)
+  await passed.receive(1, { now: at(0) })
+  await on(pool, queue).sendBatch(
+    [1, 2, 3, 4].map((body) => ({ body })),
+    { now: at(-1000) },
+  )
+
+  const slow = await db.connect()
+  const found = await whileLocked(300, slow, () => on(slow, queue).receive(2, { now: at(100) }))
+  const others = await passed.receive(2, { now: at(101) })
+
+  assert.deepEqual([found, others].map(bodies), [
+    [1, 2],
+    [3, 4],
+  ])
+})
+
+test('one receive that had to wait for a lock does not hide a message whose lease ends', async () => {
+  const queue = await newQueue(pool)
+  await on(pool, queue).send('abandoned', { now: at(0) })
+  await on(pool, queue).send('next', { now: at(50) })
+  await on(await db.connect(), queue).receive(1, { lease: '101 s', now: at(0) })
+  const session = await db.connect()
+
+  await whileLocked(300, session, () => on(session, queue).receive(1, { lease: '1 h', now: at(100) }))
+
+  assert.deepEqual(bodies(await on(session, queue).receive(1, { now: at(103) })), ['abandoned'])
+})
+
+test('after the clock was set back, what is sent then is received at once, and what was there in its time', async () => {
+  const queue = await newQueue(pool, { max_priority: 1 })
+  const session = on(await db.connect(), queue)
+  await session.send('future', { now: at(1000) })
+  await session.receive(1, { lease: '0 s', now: at(1000) })
+  await session.receive(1, { lease: '0 s', now: at(1030) })
+
+  for (const [back, body] of [
+    [1010, 'by 20 s'],
+    [500, 'by 8 min'],
+    [-100_000, 'by a day'],
+  ] as const) {
+    await session.send(body, { now: at(back) })
+    const received = await session.receive(1, { now: at(back) })
+    assert.deepEqual(bodies(received), [body])
+    await session.ack(...receipts(received))
+  }
+  assert.deepEqual(bodies(await session.receive(9, { now: at(2000) })), ['future'])
+})
+
+const garbage = [
+  'garbage',
+  '{',
+  '{}',
+  '{1}',
+  '{1,2}',
+  '{x,y}',
+  '{null,null,null,null}',
+  '{9223372036854775807,1,1,1}',
+  '1,2,3',
+  '',
+]
+
+for (const note of garbage) {
+  test(`a note that says ${JSON.stringify(note)} harms nothing`, async () => {
+    const queue = await newQueue(pool)
+    const session = await db.connect()
+    await on(session, queue).send('here', { now: at(0) })
+
+    await scribble(session, queue, note)
+
+    assert.deepEqual(bodies(await on(session, queue).receive(1, { now: at(100) })), ['here'])
+  })
+}
+
+test('notes about another queue, or none after DISCARD ALL, harm nothing', async () => {
+  const queue = await newQueue(pool)
+  const session = await db.connect()
+  const received = []
+  for (const [index, forget] of [`set postbag.cursor_%_0 = '{1234567,1893456000000000}'`, 'discard all'].entries()) {
+    await on(session, queue).send(index, { now: at(index * 100) })
+    await on(session, queue).receive(9, { lease: '0 s', now: at(index * 100 + 50) })
+
+    await session.query(forget.replace('%', String((await idOf(queue)) % 256)))
+
+    received.push(only(await on(session, queue).receive(1, { lease: '1 h', now: at(index * 100 + 60) })))
+  }
+
+  assert.deepEqual(bodies(received), [0, 1])
+})
+
+test('queues that share a slot of the notes do not disturb each other', async () => {
+  const one = await newQueue(pool)
+  await pool.query(`select setval(pg_get_serial_sequence('postbag.queue', 'queue_id'), $1)`, [(await idOf(one)) + 255])
+  const other = await newQueue(pool)
+  assert.equal((await idOf(other)) - (await idOf(one)), 256)
+  const session = await db.connect()
+
+  const got = []
+  for (let body = 0; body < 20; body++) {
+    await on(session, one).send(body)
+    await on(session, other).send(body + 100)
+    got.push(...bodies([...(await on(session, one).receive()), ...(await on(session, other).receive())]))
+  }
+
+  assert.deepEqual(got, Array.from({ length: 20 }, (_, body) => [body, body + 100]).flat())
+})
+
+test('a pooled session may change hands between any two calls', async () => {
+  const queue = await newQueue(pool, { lease: '1 h' })
+  const sessions = await Promise.all([1, 2, 3].map(() => db.connect()))
+  const got = []
+
+  for (let body = 0; body < 60; body++) {
+    const [sender, receiver] = [sessions[body % 3], sessions[(body * 7 + 1) % 3]]
+    if (!sender || !receiver) throw new Error('three sessions')
+    await on(sender, queue).send(body)
+    if (body % 5 === 0) await receiver.query('discard all')
+    got.push(...bodies(await eventually(`message ${body} is received`, () => on(receiver, queue).receive())))
+  }
+
+  assert.deepEqual(
+    got,
+    Array.from({ length: 60 }, (_, body) => body),
+  )
+})
+
+async function idOf(queue: string): Promise<number> {
+  const { rows } = await pool.query('select queue_id from postbag.queue where name = $1', [queue])
+  return Number(rows[0].queue_id)
+}
+
+/** Write over every note the session has or could have about the queue, with the queue's own id wherever the note says 1. */
+async function scribble(session: Awaited<ReturnType<typeof db.connect>>, queue: string, note: string): Promise<void> {
+  const id = await idOf(queue)
+  for (const name of [`cursor_${id % 256}_0`, `look_${id % 256}`, `dedup_${id % 64}`]) {
+    await session.query('select set_config($1, $2, false)', [`postbag.${name}`, note.replace('{1', `{${id}`)])
+  }
+}
+
+/** Run what the session does while another one holds the table of messages for so many milliseconds. */
+async function whileLocked<T>(
+  millis: number,
+  session: Awaited<ReturnType<typeof db.connect>>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const [holder, backend] = [await db.connect(), await backendOf(session)]
+  await holder.query('begin; lock table postbag.message in access exclusive mode')
+  const working = work()
+  await waitsForLock(pool, backend)
+  await sleep(millis)
+  await holder.query('commit')
+  return working
+}
