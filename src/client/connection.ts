@@ -4,7 +4,8 @@
  *     safe to repeat; where a repeated one is answered differently than the first would have been, the caller is told how many tries it
  *     took (see send.ts and settle.ts).
  *  2. Aborting the caller's signal ends a call wherever it stands, with the signal's reason.
- *  3. Whatever else goes wrong is a QueueError. Its `cause` is the server's problem document, or the error of fetch. */
+ *  3. Whatever else goes wrong is a QueueError. Its `cause` is the server's problem document, or the error of fetch. (What the
+ *     caller's token function throws passes through.) */
 import { type ErrorCode, errorStatus, isErrorCode, QueueError } from '../errors.ts'
 import type { Problem } from '../wire.ts'
 import { backoffMilliseconds } from './backoff.ts'
@@ -52,7 +53,7 @@ export interface Connection {
 }
 
 /** Whether the same call may succeed later. */
-export function isPassing(error: unknown): error is QueueError {
+function isPassing(error: unknown): error is QueueError {
   return error instanceof QueueError && errorStatus[error.code] >= 500
 }
 
@@ -134,8 +135,9 @@ function read({ ok, status, headers }: Response, text: string, url: string): unk
 
   const problem = (data ?? {}) as Partial<Problem>
   const retryAfterSeconds = Number(headers.get('retry-after')) || 0
+  const inLog = status >= 500 && problem.requestId ? ` (request ${problem.requestId})` : ''
   const message = problem.code
-    ? `${problem.detail}${status < 500 ? '' : ` (request ${headers.get('x-request-id')})`}`
+    ? problem.detail + inLog
     : `${url} must be Postbag, got ${status} ${headers.get('content-type')}`
   throw new QueueError(codeOf(problem.code, status), message, {
     cause: data ?? text,

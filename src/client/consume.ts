@@ -142,10 +142,11 @@ export async function consume<Body>(
       void one.message.body // Throws here what the schema has against it.
       result = await handle(one.message)
     } catch (error) {
-      report(error, one)
+      // That the lease was lost has been reported; a handler may throw it on.
+      if (isOurs(one) || error !== one.lost.signal.reason) report(error, one)
       const delaySeconds =
         typeof nackDelaySeconds === 'function' ? nackDelaySeconds(one.message, error) : nackDelaySeconds
-      one.settlement ??= settleLater(one, 'nack', { delaySeconds, error: String(error) })
+      one.settlement ??= settleLater(one, 'nack', { delaySeconds, error: errorText(error) })
     }
     handling--
     wake()
@@ -157,7 +158,7 @@ export async function consume<Body>(
     try {
       await one.settlement
     } catch (error) {
-      // A lost lease has been reported.
+      // With the lease lost, this is no news.
       if (isOurs(one)) report(error, one)
     }
     release(one)
@@ -167,6 +168,11 @@ export async function consume<Body>(
     held.delete(one)
     wake()
   }
+}
+
+/** Postgres has no U+0000; a message must not go without its nack for that. */
+function errorText(error: unknown): string {
+  return String(error).replaceAll('\0', '\uFFFD')
 }
 
 function nackBackoffSeconds({ attempts }: { readonly attempts: number }): number {

@@ -1,5 +1,5 @@
 /* Bodies between JavaScript and the wire: bytes travel in base64, text as text, everything else as JSON. Pure. */
-import type { Content, Encoding } from '../wire.ts'
+import { type Content, type Encoding, fromBase64, toBase64 } from '../wire.ts'
 
 /** Bytes are sent as bytes; anything else as JSON, unless it is a string to be sent as plain text. */
 export function encodeBody(body: unknown, encoding: 'json' | 'text' = 'json'): Content {
@@ -11,17 +11,4 @@ export function encodeBody(body: unknown, encoding: 'json' | 'text' = 'json'): C
 /** The JSON value, the text or the bytes that were sent. */
 export function decodeBody(encoding: Encoding, body: unknown): unknown {
   return encoding === 'base64' ? fromBase64(body as string) : body
-}
-
-function toBase64(bytes: Uint8Array): string {
-  // In pieces, because a call takes only so many arguments.
-  let binary = ''
-  for (let start = 0; start < bytes.length; start += 8192) {
-    binary += String.fromCharCode(...bytes.subarray(start, start + 8192))
-  }
-  return btoa(binary)
-}
-
-function fromBase64(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
 }

@@ -5,8 +5,8 @@
 export type Given<Options> = { readonly [Name in keyof Options]?: Options[Name] | undefined }
 
 export interface Effects {
-  /** Sends the requests. Defaults to the global fetch; a Worker's service binding or Hono's `app.request` does too. Must honour
-   * `init.signal`, or aborting waits for the answer. */
+  /** Sends the requests. Defaults to the global fetch; another one may go through a Worker's service binding, a proxy or a tracer. Must
+   * honour `init.signal`: otherwise aborting waits for the answer. */
   readonly fetch: (url: string, init: RequestInit) => Promise<Response> | Response
   /** Resolves after the time, in milliseconds; rejects with the signal's reason if that aborts first. */
   readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>

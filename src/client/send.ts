@@ -7,7 +7,7 @@ import type { RemoteQueue } from './remote.ts'
 import { validate } from './schema.ts'
 
 /** What may be said of a message besides its body. */
-export interface MessageSettings extends Given<MessageOptions> {
+interface MessageSettings extends Given<MessageOptions> {
   /** How the body is kept: as JSON, or a string as that very text. A Uint8Array is always kept as bytes. Defaults to json. */
   readonly encoding?: 'json' | 'text' | undefined
 }

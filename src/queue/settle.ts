@@ -26,7 +26,7 @@ export async function nack(
     `select receipt, outcome from postbag.nack(
       $1, $2::jsonb, make_interval(secs => $3::double precision), $4, coalesce($5::timestamptz, clock_timestamp())
     )`,
-    [queue, JSON.stringify(receipts), delaySeconds, error, clock()],
+    [queue, JSON.stringify(receipts), delaySeconds, error && storable(error), clock()],
   )
 }
 
@@ -45,4 +45,9 @@ export async function extend(
     )`,
     [queue, JSON.stringify(receipts), leaseSeconds, clock()],
   )
+}
+
+/** An error text with what Postgres cannot hold replaced: losing a character is better than refusing the nack. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '\uFFFD').toWellFormed()
 }

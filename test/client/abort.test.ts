@@ -1,5 +1,6 @@
 /* Aborting ends a call wherever it stands, at once, with the signal's reason. */
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { describe, test } from 'node:test'
 import { createClient } from '../../src/client/index.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -62,6 +63,17 @@ describe('aborting', () => {
     controller.abort(reason)
 
     await assert.rejects(sent, reason)
+  })
+
+  test('costs a signal that lives long nothing: no call leaves a listener with it', async (t) => {
+    const server = await serve(t, { messages: [cut] })
+    const { signal } = new AbortController()
+    const orders = createClient({ url: server.url, random: () => 0 }).queue('orders')
+
+    await orders.send(1, { signal })
+    await orders.ack(['1.1'], { signal })
+
+    assert.deepEqual(getEventListeners(signal, 'abort'), [])
   })
 
   test('works for every verb', async (t) => {

@@ -24,6 +24,16 @@ describe('while the server is away', () => {
     assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['1.1'])
   })
 
+  test('consume stops at once', async (t) => {
+    const server = await serve(t, { receive: [cut] })
+    const clock = new ManualClock()
+    const stop = new AbortController()
+
+    await tireless(server, clock.sleep).consume({ onError: () => stop.abort(), signal: stop.signal }, () => {})
+
+    assert.equal(server.seen('receive').length, 1)
+  })
+
   test('acks are tried again for as long as the lease is ours', async (t) => {
     const server = await serve(t, { receive: [messages('1')], ack: [...Array(6).fill(cut), outcome('message_gone')] })
     const stop = new AbortController()

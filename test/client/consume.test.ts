@@ -97,7 +97,7 @@ describe('consume', () => {
     const stop = new AbortController()
     const errors: [unknown, string | undefined][] = []
     const onError = (error: unknown, message?: { id: string }) => errors.push([error, message?.id])
-    const boom = new RangeError('no such order')
+    const boom = new RangeError('no such order: \0')
 
     const consumer = queueOf(server).consume({ onError, signal: stop.signal }, ({ id }) => {
       if (id === '1') throw boom
@@ -109,7 +109,7 @@ describe('consume', () => {
     assert.deepEqual(server.seen('nack')[0]?.body, {
       receipts: ['1.4'],
       delaySeconds: 8,
-      error: 'RangeError: no such order',
+      error: 'RangeError: no such order: \uFFFD',
     })
     assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['2.1'])
     assert.deepEqual(errors, [[boom, '1']])
@@ -168,8 +168,8 @@ describe('consume', () => {
 
     const consumer = createClient({ url: server.url, sleep: onlyGrace })
       .queue('orders', { schema })
-      .consume({ signal: stop.signal }, ({ body }) => {
-        handled.push(body.id)
+      .consume({ signal: stop.signal }, ({ id }) => {
+        handled.push(id)
       })
     await server.request('ack', 1)
     stop.abort()

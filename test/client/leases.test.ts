@@ -47,7 +47,7 @@ describe('while a handler runs', () => {
           { receipt: '2.1', outcome: 'ok' },
         ],
       })
-      const server = await serve(t, { receive: [messages('1', '2')], extend: [mixed] })
+      const server = await serve(t, { receive: [messages('1', '2')], extend: [mixed], ack: [mixed] })
       const { clock, signals, errors, aborted, finish } = await consuming(server, ['1', '2'])
 
       clock.pass(10_000)
@@ -64,13 +64,34 @@ describe('while a handler runs', () => {
     })
   }
 
-  test('its signal aborts when no extension got through until the lease must be over', async (t) => {
-    const server = await serve(t, { receive: [messages('1')], extend: Array(99).fill(cut) })
-    const { clock, signals, aborted, finish } = await consuming(server, ['1'])
+  test('its lease lasts as long as it is extended', async (t) => {
+    const server = await serve(t, { receive: [messages('1')] })
+    const { clock, signals, finish } = await consuming(server, ['1'])
 
-    clock.pass(10_000)
-    await server.request('extend', 1)
-    clock.pass(19_999)
+    for (let extensions = 1; extensions <= 6; extensions++) {
+      clock.pass(10_000)
+      await server.request('extend', extensions)
+      await clock.onlySleeper(10_000)
+    }
+    await finish()
+
+    assert.equal(signals.get('1')?.aborted, false)
+  })
+
+  test('its signal aborts when no extension got through until the lease must be over', async (t) => {
+    const arrival = Promise.withResolvers<void>()
+    const server = await serve(t, { receive: [after(arrival.promise, messages('1'))], extend: Array(99).fill(cut) })
+    const { clock, signals, begun, aborted, finish } = consumer(server, 1)
+    await server.request('receive', 1)
+    clock.pass(5000)
+    arrival.resolve()
+    await begun
+
+    for (const [pause, next] of [[5000, 10_000] as const, [10_000, 10_000] as const, [10_000, 5000] as const]) {
+      clock.pass(pause)
+      await clock.sleeper(next)
+    }
+    clock.pass(4999)
     assert.equal(signals.get('1')?.aborted, false)
     clock.pass(1)
     await aborted('1')
@@ -91,20 +112,24 @@ describe('while a handler runs', () => {
     assert.deepEqual(errors, [['lease_expired', '1']])
   })
 
-  test('an extension that its own ack has overtaken says nothing', async (t) => {
+  test('the answer to an extension that an ack has overtaken says nothing of that message', async (t) => {
     const late = Promise.withResolvers<void>()
-    const server = await serve(t, { receive: [messages('1')], extend: [after(late.promise, outcome('message_gone'))] })
-    const { clock, signals, errors, finish } = await consuming(server, ['1'])
+    const server = await serve(t, {
+      receive: [messages('1', '2')],
+      extend: [after(late.promise, outcome('message_gone'))],
+    })
+    const { clock, signals, errors, end, aborted, finish } = await consuming(server, ['1', '2'])
 
     clock.pass(10_000)
     await server.request('extend', 1)
-    const finished = finish()
+    end('1')
     await server.request('ack', 1)
     late.resolve()
-    await finished
+    await aborted('2')
+    await finish()
 
     assert.equal(signals.get('1')?.aborted, false)
-    assert.deepEqual(errors, [])
+    assert.deepEqual(errors, [['message_gone', '2']])
   })
 
   test('that was told to stop, its lease is kept until it ends', async (t) => {
@@ -118,6 +143,34 @@ describe('while a handler runs', () => {
 
     assert.deepEqual(server.seen('extend')[0]?.body.receipts, ['1.1'])
   })
+})
+
+test('a handler that ends with the loss of its lease does not report it a second time', async (t) => {
+  const server = await serve(t, {
+    receive: [messages('1')],
+    extend: [outcome('lease_lost')],
+    nack: [outcome('lease_lost')],
+  })
+  const clock = new ManualClock()
+  const stop = new AbortController()
+  const begun = Promise.withResolvers<void>()
+  const errors: unknown[] = []
+  const orders = createClient({ url: server.url, sleep: clock.sleep, now: clock.now }).queue('orders')
+
+  const consumed = orders.consume(
+    { signal: stop.signal, onError: (error) => errors.push((error as QueueError).code) },
+    ({ signal }) =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason))
+        begun.resolve()
+      }),
+  )
+  await begun.promise
+  stop.abort()
+  clock.pass(10_000)
+  await consumed
+
+  assert.deepEqual(errors, ['lease_lost'])
 })
 
 test('a message is not extended any more once it was acked, though its handler goes on', async (t) => {
@@ -144,37 +197,45 @@ test('a message is not extended any more once it was acked, though its handler g
   assert.deepEqual(extension.body.receipts, ['2.1'])
 })
 
-/** A consumer that has all the messages in hand, with a lease of 30 s, and handlers that end when the test calls finish. */
+/** A consumer that has these messages in hand. */
 async function consuming(server: ScriptedServer, ids: readonly string[]) {
+  const consuming = consumer(server, ids.length)
+  await consuming.begun
+  return consuming
+}
+
+/** A consumer with a lease of 30 s for so many messages at once, and handlers that end when the test says so. */
+function consumer(server: ScriptedServer, concurrency: number) {
   const clock = new ManualClock()
   const stopping = new AbortController()
-  const end = Promise.withResolvers<void>()
   const begun = Promise.withResolvers<void>()
   const signals = new Map<string, AbortSignal>()
+  const ends = new Map<string, () => void>()
   const errors: [string, string | undefined][] = []
   const orders = createClient({ url: server.url, random: () => 0.5, sleep: clock.sleep, now: clock.now }).queue(
     'orders',
   )
 
-  const consumer = orders.consume(
+  const consumed = orders.consume(
     {
-      concurrency: ids.length,
+      concurrency,
       leaseSeconds: 30,
       signal: stopping.signal,
       onError: (error, message) => errors.push([(error as QueueError).code, message?.id]),
     },
     ({ id, signal }) => {
       signals.set(id, signal)
-      if (signals.size === ids.length) begun.resolve()
-      return end.promise
+      if (signals.size === concurrency) begun.resolve()
+      return new Promise<void>((end) => ends.set(id, end))
     },
   )
-  await begun.promise
   return {
     clock,
     signals,
     errors,
+    begun: begun.promise,
     stop: () => stopping.abort(),
+    end: (id: string) => ends.get(id)?.(),
     aborted: (id: string) =>
       new Promise<void>((resolve) => {
         const signal = signals.get(id)
@@ -183,8 +244,9 @@ async function consuming(server: ScriptedServer, ids: readonly string[]) {
       }),
     async finish() {
       stopping.abort()
-      end.resolve()
-      await consumer
+      clock.pass(500)
+      for (const end of ends.values()) end()
+      await consumed
     },
   }
 }

@@ -19,18 +19,33 @@ export class ManualClock {
       const sleeper = { milliseconds, endsAt: this.#now + milliseconds, wake: resolve }
       const abort = () => {
         this.#sleepers.delete(sleeper)
+        this.#events.emit('change')
         reject(signal.reason)
       }
       if (signal.aborted) return abort()
       this.#sleepers.add(sleeper)
-      this.#events.emit('sleep')
+      this.#events.emit('change')
       signal.addEventListener('abort', abort, { once: true })
     })
 
   /** Resolves when somebody sleeps for so long. */
-  async sleeper(milliseconds: number): Promise<void> {
-    const sleeps = () => [...this.#sleepers].some((sleeper) => sleeper.milliseconds === milliseconds)
-    while (!sleeps()) await once(this.#events, 'sleep')
+  sleeper(milliseconds: number): Promise<void> {
+    return this.#until(() => this.#count(milliseconds) > 0)
+  }
+
+  /** Resolves when one sleeps for so long and no other: where a request may take as long as the pause between two, it has been answered
+   * then, and what follows from the answer has happened. */
+  async onlySleeper(milliseconds: number): Promise<void> {
+    await this.#until(() => this.#count(milliseconds) === 1)
+    await new Promise(setImmediate)
+  }
+
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) await once(this.#events, 'change')
+  }
+
+  #count(milliseconds: number): number {
+    return [...this.#sleepers].filter((sleeper) => sleeper.milliseconds === milliseconds).length
   }
 
   /** Let time pass: who has slept long enough wakes. */

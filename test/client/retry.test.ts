@@ -43,6 +43,19 @@ describe('a call that fails in passing', () => {
     assert.equal((await answer).name, 'orders')
   })
 
+  test('has as much time as a long poll takes on top', async (t) => {
+    const server = await serve(t, {})
+    const clock = new ManualClock()
+    const stop = new AbortController()
+    const orders = createClient({ url: server.url, timeoutSeconds: 7, sleep: clock.sleep }).queue('orders')
+
+    const messages = orders.receive({ waitSeconds: 20, signal: stop.signal })
+    await clock.sleeper(27_000)
+    stop.abort()
+
+    await assert.rejects(messages, { name: 'AbortError' })
+  })
+
   test('waits at least as long as the server asks, up to 30 s', async (t) => {
     const ask = (seconds: string) => problem('server_stopping', { 'retry-after': seconds })
     const server = await serve(t, { queue: [ask('2'), ask('3600'), ask('tomorrow'), info] })

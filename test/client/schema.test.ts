@@ -46,6 +46,15 @@ describe('a queue with a schema', () => {
     assert.equal(received[1]?.body.id, 3)
   })
 
+  test('names the place of an issue in whichever of the two ways the standard knows', async (t) => {
+    const issues = [{ message: 'is wrong', path: ['lines', { key: 0 }, { key: 'price' }] }, { message: 'is odd' }]
+    const validate = () => ({ issues })
+    const schema = { '~standard': { version: 1, vendor: 'none', validate } } as const
+    const orders = createClient({ url: (await serve(t, {})).url }).queue('orders', { schema })
+
+    await assert.rejects(orders.send({}), { message: 'body.lines.0.price: is wrong; body: is odd' })
+  })
+
   test('may have one that answers later', async (t) => {
     const server = await serve(t, { receive: [messages('1')] })
     const later = order.refine(async ({ id }) => id !== 1, 'must not be the first')

@@ -9,7 +9,7 @@ import type { OutgoingMessage } from '../../src/wire.ts'
 
 type Verb = 'queue' | 'messages' | 'receive' | 'ack' | 'nack' | 'extend'
 
-export interface SeenRequest {
+interface SeenRequest {
   readonly method: string
   readonly path: string
   readonly headers: IncomingHttpHeaders
