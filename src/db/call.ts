@@ -8,6 +8,10 @@ export interface Executor {
   query(text: string, values: unknown[]): Promise<{ rows: unknown[] }>
 }
 
+/** A condition that always holds, for statements that have no time as an argument: a cache in between (Hyperdrive's, which judges by the
+ * text) would else take a call of our functions for a read that may be answered from memory. */
+export const neverCached = 'clock_timestamp() is not null'
+
 /** Run a statement; its rows, or a QueueError. */
 export async function call<Row>(executor: Executor, text: string, values: unknown[]): Promise<Row[]> {
   try {
@@ -32,8 +36,8 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
   PB003: 'batch_too_large',
 }
 
-/** A value that Postgres could not read as what a parameter is, or that breaks a constraint. */
-const invalidValue = /^(22\w{3}|23502)$/
+/** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */
+const invalidValue = /^(22\w{3}|23502|54\w{3})$/
 
 /** The server is away, starting, stopping, full, or the connection to it broke. */
 const unavailable = /^(08\w{3}|57P0[1-4]|53\w{3}|E[A-Z]+)$/

@@ -7,9 +7,10 @@ import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import type { Hub } from '../wakeup/hub.ts'
 import { authorize } from './auth.ts'
+import { problemResponse } from './problem.ts'
 import { Problem, QueueName } from './schemas.ts'
 import type { Action } from './token.ts'
-import { parseJson, validate } from './validate.ts'
+import { parseJson, utf8, validate } from './validate.ts'
 
 /** What a request needs, given with it: on Workers a connection must not outlive its request. */
 export interface Dependencies {
@@ -77,7 +78,7 @@ export function endpoint<Query extends Schema, Body extends Schema>(
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
       query: (query ? validate(query, context.req.query(), 'the query') : {}) as Given<z.infer<Query>>,
       body: (body && !declared.readsBody
-        ? validate(body, parseJson(await context.req.text()), 'the request body')
+        ? validate(body, parseJson(utf8(await context.req.arrayBuffer())), 'the request body')
         : {}) as Given<z.infer<Body>>,
       context,
       executor: context.env.executor,
@@ -93,8 +94,10 @@ export function refuseOtherMethods(door: Door): void {
     if (method !== 'ALL') methods.set(path, [...(methods.get(path) ?? []), method])
   }
   for (const [path, allowed] of methods) {
-    door.all(path, ({ req }) => {
-      throw new QueueError('method_not_allowed', `${req.path} takes ${allowed.join(', ')}, got ${req.method}`)
+    door.all(path, (context) => {
+      const { path: asked, method } = context.req
+      const error = new QueueError('method_not_allowed', `${asked} takes ${allowed.join(', ')}, got ${method}`)
+      return problemResponse(error, context.get('requestId'), { allow: allowed.join(', ') })
     })
   }
 }
@@ -105,8 +108,8 @@ export function isJson(context: Context): boolean {
 }
 
 /** An answer whose JSON text is there already. */
-export function jsonText(text: string, status = 200): Response {
-  return new Response(text, { status, headers: { 'content-type': 'application/json' } })
+export function jsonText(context: Context<DoorEnv>, text: string): Response {
+  return context.body(text, 200, { 'content-type': 'application/json' })
 }
 
 const pathParams = z.object({ queue: QueueName })

@@ -28,13 +28,20 @@ export function fromText<Schema extends z.ZodType>(schema: Schema) {
   return z.preprocess((value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value), schema)
 }
 
+/** What text must be for Postgres to hold it. */
+export const storable = 'well-formed text without U+0000'
+
+export function isStorable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0')
+}
+
 export function shortText(max: number, description: string) {
-  const between = rule(`1 to ${max} characters of well-formed text without U+0000`)
+  const between = rule(`1 to ${max} characters of ${storable}`)
   return z
     .string(rule('a string'))
     .min(1, between)
     .max(max, between)
-    .refine((text) => text.isWellFormed() && !text.includes('\0'), between)
+    .refine(isStorable, between)
     .optional()
     .describe(description)
 }

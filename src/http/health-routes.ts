@@ -27,6 +27,12 @@ export function mountHealthRoutes(door: Door): void {
     }
   })
 
+  for (const [path, summary] of [
+    ['/healthz', 'Is this process alive? Asks nobody.'],
+    ['/readyz', 'Can it serve? Asks the database; 503 if not.'],
+  ] as const) {
+    door.openAPIRegistry.registerPath({ method: 'get', path, summary, responses: { 200: { description: 'Yes.' } } })
+  }
   door.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   door.doc31('/openapi.json', {
     openapi: '3.1.0',

@@ -27,7 +27,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
         look: () => receive(executor, queue, body),
         giveBack: (taken) => nack(executor, queue, { receipts: taken.map(({ receipt }) => receipt) }),
       })
-      return jsonText(messagesJson(messages))
+      return jsonText(context, messagesJson(messages))
     },
   )
   endpoint(

@@ -10,7 +10,7 @@ import { type Door, type DoorEnv, endpoint, isJson, jsonText } from './door.ts'
 import { messagesJson } from './message-json.ts'
 import { rawContent } from './raw-send.ts'
 import { OutgoingMessage, PeekQuery, PeekResponse, RawSendQuery, SendRequest, SendResponse } from './schemas.ts'
-import { parseJson, validate } from './validate.ts'
+import { parseJson, utf8, validate } from './validate.ts'
 
 export function mountMessageRoutes(door: Door, access: Access): void {
   endpoint(
@@ -44,15 +44,15 @@ export function mountMessageRoutes(door: Door, access: Access): void {
       query: PeekQuery,
       answer: PeekResponse,
     },
-    async ({ queue, query, executor }) => {
+    async ({ queue, query, executor, context }) => {
       const { messages, next } = await peek(executor, queue, query)
-      return jsonText(messagesJson(messages, next))
+      return jsonText(context, messagesJson(messages, next))
     },
   )
 }
 
 async function parcelsOf(context: Context<DoorEnv>): Promise<readonly Parcel[]> {
-  if (isJson(context)) return jsonParcels(await context.req.text())
+  if (isJson(context)) return jsonParcels(utf8(await context.req.arrayBuffer()))
   const contentType = context.req.header('content-type') ?? 'application/octet-stream'
   const options = validate(RawSendQuery, context.req.query(), 'the query') as MessageOptions
   return [{ ...options, contentType, ...rawContent(contentType, new Uint8Array(await context.req.arrayBuffer())) }]

@@ -3,7 +3,11 @@ import { errorStatus, QueueError } from '../errors.ts'
 import type { Problem } from '../wire.ts'
 
 /** The answer to a request that failed. Anything that is not a QueueError stays inside: it may hold what is nobody's business. */
-export function problemResponse(error: unknown, requestId: string | undefined): Response {
+export function problemResponse(
+  error: unknown,
+  requestId: string | undefined,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
   const known =
     error instanceof QueueError
       ? error
@@ -20,6 +24,7 @@ export function problemResponse(error: unknown, requestId: string | undefined): 
   return new Response(JSON.stringify(problem), {
     status,
     headers: {
+      ...headers,
       'content-type': 'application/problem+json',
       ...(requestId !== undefined && { 'x-request-id': requestId }),
       ...(status === 503 && { 'retry-after': String(known.retryAfterSeconds ?? 1) }),

@@ -14,7 +14,7 @@ import {
   queueNamePattern,
   queueNameRule,
 } from '../limits.ts'
-import { fields, fromText, seconds, shortText, shown, wholeNumber } from './fields.ts'
+import { fields, fromText, isStorable, seconds, shortText, shown, storable, wholeNumber } from './fields.ts'
 
 export const QueueName = z
   .string()
@@ -61,11 +61,14 @@ export const OutgoingMessage = fields({
       else if (message.encoding === 'base64' && !base64.test(message.body))
         wrong('body', `must be base64, got ${shown(message.body)}`)
     }
-    const headers = JSON.stringify(message.headers ?? {})
-    if (headers.length > maxHeadersBytes)
-      wrong('headers', `must be at most ${maxHeadersBytes} bytes of JSON, got ${headers.length}`)
-    if (headers.includes('\\u0000') || /\\ud[89a-f]/.test(headers))
-      wrong('headers', 'must be well-formed text without U+0000')
+    const bytes = new TextEncoder().encode(JSON.stringify(message.headers ?? {})).length
+    if (bytes > maxHeadersBytes) wrong('headers', `must be at most ${maxHeadersBytes} bytes of JSON, got ${bytes}`)
+    if (
+      !Object.entries(message.headers ?? {})
+        .flat()
+        .every(isStorable)
+    )
+      wrong('headers', `must be ${storable}`)
   })
   .openapi('OutgoingMessage')
 
@@ -135,7 +138,10 @@ export const AckRequest = fields({ receipts }).openapi('AckRequest')
 export const NackRequest = fields({
   receipts,
   delaySeconds: seconds(maxDelaySeconds, 'Seconds until they may be received again. Default 0.'),
-  error: z.string().optional().describe(`Why; its first ${maxErrorLength} characters are kept with the message.`),
+  error: z
+    .string({ error: (issue) => `must be a string, got ${shown(issue.input)}` })
+    .optional()
+    .describe(`Why; its first ${maxErrorLength} characters are kept with the message.`),
 }).openapi('NackRequest')
 
 export const ExtendRequest = fields({

@@ -16,6 +16,16 @@ export function validate<Schema extends z.ZodType>(schema: Schema, value: unknow
   )
 }
 
+/** The text of a request's body.
+ * @throws QueueError json_invalid for bytes that are not UTF-8: a decoder that repairs them would change the message. */
+export function utf8(bytes: ArrayBuffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (error) {
+    throw new QueueError('json_invalid', 'the request body must be JSON in UTF-8, got other bytes', { cause: error })
+  }
+}
+
 /** The JSON of a request's body; an empty one counts as {}.
  * @throws QueueError json_invalid. */
 export function parseJson(text: string): unknown {

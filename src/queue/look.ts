@@ -1,7 +1,6 @@
-/* Looking without touching: peek and statistics. The statements name clock_timestamp(), so that no cache in between (Hyperdrive's)
- * takes them for a read that can be repeated. */
+/* Looking without touching: peek and statistics. */
 import { type Clock, databaseClock } from '../clock.ts'
-import { call, callOne, type Executor } from '../db/call.ts'
+import { call, callOne, type Executor, neverCached } from '../db/call.ts'
 import type { PeekedMessage, QueueStats } from '../wire.ts'
 import { isoTime, type MessageRow, type Raw, storedFields } from './message.ts'
 
@@ -68,7 +67,7 @@ export async function queueStats(executor: Executor, queue: string, clock: Clock
 export async function schemaVersion(executor: Executor): Promise<number> {
   const row = await callOne<{ version: number }>(
     executor,
-    `select coalesce(max(number), 0) as version, clock_timestamp() from postbag.migration`,
+    `select coalesce(max(number), 0) as version from postbag.migration where ${neverCached}`,
     [],
   )
   return row.version

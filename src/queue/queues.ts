@@ -1,5 +1,5 @@
 /* Queues themselves: create or replace, describe, list, delete, purge. */
-import { call, callOne, type Executor } from '../db/call.ts'
+import { call, callOne, type Executor, neverCached } from '../db/call.ts'
 import type { QueueConfig, QueueInfo, QueueListResponse } from '../wire.ts'
 import { isoTime } from './message.ts'
 
@@ -45,7 +45,7 @@ export async function createQueue(
 /** @throws QueueError queue_not_found. */
 export async function describeQueue(executor: Executor, queue: string): Promise<QueueInfo> {
   return queueInfo(
-    await callOne<QueueRow>(executor, `select *, clock_timestamp() from postbag.describe_queue($1)`, [queue]),
+    await callOne<QueueRow>(executor, `select * from postbag.describe_queue($1) where ${neverCached}`, [queue]),
   )
 }
 
@@ -60,7 +60,7 @@ export async function listQueues(
 ): Promise<QueueListResponse> {
   const rows = await call<QueueRow>(
     executor,
-    `select *, clock_timestamp() from postbag.list_queues($1, $2, $3::integer)`,
+    `select * from postbag.list_queues($1, $2, $3::integer) where ${neverCached}`,
     [prefix, after, max],
   )
   const last = rows.at(-1)
@@ -70,14 +70,22 @@ export async function listQueues(
 /** Delete a queue and all its messages; how many there were.
  * @throws QueueError queue_not_found. */
 export async function deleteQueue(executor: Executor, queue: string): Promise<number> {
-  const row = await callOne<{ deleted: string }>(executor, `select postbag.delete_queue($1)::text as deleted`, [queue])
+  const row = await callOne<{ deleted: string }>(
+    executor,
+    `select postbag.delete_queue($1)::text as deleted where ${neverCached}`,
+    [queue],
+  )
   return Number(row.deleted)
 }
 
 /** Delete all messages of a queue, leased and delayed ones too; how many there were.
  * @throws QueueError queue_not_found. */
 export async function purgeQueue(executor: Executor, queue: string): Promise<number> {
-  const row = await callOne<{ purged: string }>(executor, `select postbag.purge($1)::text as purged`, [queue])
+  const row = await callOne<{ purged: string }>(
+    executor,
+    `select postbag.purge($1)::text as purged where ${neverCached}`,
+    [queue],
+  )
   return Number(row.purged)
 }
 

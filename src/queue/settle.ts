@@ -1,13 +1,13 @@
 /* ack, nack, extend: what the owner of a lease does with it. One outcome per receipt, in their order; a refused receipt changes
  * nothing. All in the executor's transaction, so that work and ack can commit together. */
 import { type Clock, databaseClock } from '../clock.ts'
-import { call, type Executor } from '../db/call.ts'
+import { call, type Executor, neverCached } from '../db/call.ts'
 import type { AckRequest, ExtendRequest, NackRequest, Settlement } from '../wire.ts'
 
 /** The messages are done: delete them.
  * @throws QueueError queue_not_found, request_invalid, batch_too_large. */
 export async function ack(executor: Executor, queue: string, { receipts }: AckRequest): Promise<readonly Settlement[]> {
-  return call<Settlement>(executor, `select receipt, outcome from postbag.ack($1, $2::jsonb)`, [
+  return call<Settlement>(executor, `select receipt, outcome from postbag.ack($1, $2::jsonb) where ${neverCached}`, [
     queue,
     JSON.stringify(receipts),
   ])

@@ -10,8 +10,8 @@
  * A hub may hint too often, never too rarely: at the latest after the hub's own bound it hints without a reason. */
 
 export interface Waiter {
-  /** Resolves at the next hint since the wait began or since the last hint was taken, or after `millis` without one.
-   * Rejects with the signal's reason when it aborts. */
+  /** Resolves at the next hint since the wait began or since the last hint was taken, after `millis` without one, or when the
+   * signal aborts. */
   hint(millis: number, signal: AbortSignal): Promise<void>
   /** Forget this waiter. */
   leave(): void

@@ -13,16 +13,17 @@ export interface LongPoll<Message> {
   readonly giveBack: (messages: readonly Message[]) => Promise<unknown>
 }
 
-/** What the first successful look finds, or nothing.
- * @throws the signal's reason if the caller has gone away. */
+/** What the first successful look finds; nothing if the time is over, or if the caller has gone away. */
 export async function longPoll<Message>(hub: Hub, poll: LongPoll<Message>): Promise<readonly Message[]> {
   const end = performance.now() + poll.waitSeconds * 1000
   const waiter = hub.wait(poll.queue)
   try {
     while (true) {
       const messages = await poll.look()
-      if (poll.signal.aborted && messages.length > 0) await poll.giveBack(messages)
-      poll.signal.throwIfAborted()
+      if (poll.signal.aborted) {
+        if (messages.length > 0) await poll.giveBack(messages)
+        return []
+      }
       const left = end - performance.now()
       if (messages.length > 0 || left <= 0 || hub.closed) return messages
       await waiter.hint(left, poll.signal)

@@ -43,8 +43,7 @@ function createWaiter(pokes: Set<() => void>, closed: AbortSignal, onLeave: () =
 
   return {
     async hint(millis, signal) {
-      signal.throwIfAborted()
-      if (!poked && !closed.aborted) {
+      if (!poked && !closed.aborted && !signal.aborted) {
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, Math.min(millis, pauseMillis))
           wake = () => {
@@ -57,7 +56,6 @@ function createWaiter(pokes: Set<() => void>, closed: AbortSignal, onLeave: () =
         pauseMillis = Math.min(pauseMillis * 2, longestPauseMillis)
       }
       poked = false
-      signal.throwIfAborted()
     },
     leave() {
       pokes.delete(poke)
