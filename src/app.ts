@@ -48,6 +48,11 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
       },
     }),
   )
+  app.use('/v1/*', async (context, next) => {
+    if (context.env.hub.closed)
+      throw new QueueError('server_stopping', 'this server is stopping: try again, another answers')
+    await next()
+  })
   app.onError((error, context) => problemResponse(error, context.get('requestId')))
   app.notFound((context) => {
     throw new QueueError(
