@@ -1,0 +1,49 @@
+/* Postbag as a Cloudflare Worker. wrangler.toml says how to deploy it. The platform's rules, and how they are kept:
+ *
+ *  1. A connection belongs to the request that opened it; in the hands of another it hangs. So each request has its own pool of one
+ *     (of six that the platform allows), which connects with the first query: a request that is refused opens nothing.
+ *  2. When the client goes away, all that runs for it is cut at once, perhaps between a claim and giving it back. So it is held until
+ *     it is done (waitUntil), and the request's signal (flag enable_request_signal) ends a wait.
+ *  3. Hyperdrive answers from a cache what looks like a read, for 60 s. So caching must be off in its configuration; and should it
+ *     not be, every statement names clock_timestamp(), whose answers are not cached (test/functions/hyperdrive.test.ts).
+ *  4. Hyperdrive gives each transaction any session. So no statement has a name, and nothing listens through it. */
+import { createApp, type Door } from '../src/app.ts'
+import { tokenAccess } from '../src/config.ts'
+import { connect } from '../src/db/connect.ts'
+import { createPollHub } from '../src/wakeup/poll-hub.ts'
+
+/** What wrangler.toml binds. */
+export interface WorkerEnv {
+  readonly HYPERDRIVE?: { readonly connectionString: string }
+  /** At least 32 random characters; tokens are signed with it. Without it every request is answered 500. */
+  readonly POSTBAG_SECRET?: string
+}
+
+interface Lifetime {
+  waitUntil(work: Promise<unknown>): void
+}
+
+/** Holds no I/O, so all requests of the isolate may share it. */
+let app: Door | undefined
+
+export default {
+  async fetch(request: Request, env: WorkerEnv, lifetime: Lifetime): Promise<Response> {
+    try {
+      if (!env.HYPERDRIVE) throw new Error('there is no binding HYPERDRIVE: wrangler.toml says how to make it')
+      app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
+      const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
+      const answer = Promise.resolve(app.fetch(request, { executor: pool, hub: createPollHub() }))
+      lifetime.waitUntil(answer.finally(() => pool.end()))
+      return await answer
+    } catch (error) {
+      return notConfigured(error instanceof Error ? error.message : String(error))
+    }
+  },
+}
+
+/** The app answers what goes wrong inside it; what comes here is a Worker that lacks a setting. */
+function notConfigured(detail: string): Response {
+  console.error(detail)
+  const problem = { type: 'about:blank', title: 'internal', status: 500, detail, code: 'internal' }
+  return Response.json(problem, { status: 500, headers: { 'content-type': 'application/problem+json' } })
+}

@@ -1,0 +1,39 @@
+/* postbag token: make a token for a server that has the same POSTBAG_SECRET. Asks no server. */
+import type { Command } from 'commander'
+import { tokenAccess } from '../config.ts'
+import { writeLine } from './output.ts'
+import { collected, duration } from './values.ts'
+
+const help = `
+Scopes:
+  send:<queues>      send; * stands for any characters: send:orders.*
+  receive:<queues>   receive, settle and look
+  admin              everything
+
+Prints nothing but the token, so that it can be used as it is:
+  export POSTBAG_TOKEN=$(postbag token --scope 'send:orders.*' --scope receive:audit --expires 30d)`
+
+export function addToken(program: Command): void {
+  program
+    .command('token')
+    .description('Make a token, signed with POSTBAG_SECRET.')
+    .requiredOption('--scope <scope>', 'what it allows; may be given several times', collected)
+    .option('--expires <time>', 'after how long it is worth nothing: 90s, 5m, 12h, 30d … (default: never)', duration)
+    .addHelpText('after', help)
+    .action(token)
+}
+
+async function token({
+  scope,
+  expires,
+}: {
+  readonly scope: readonly string[]
+  readonly expires?: number
+}): Promise<void> {
+  const secret = process.env['POSTBAG_SECRET'] ?? ''
+  tokenAccess(secret) // refuses none, and one that is too short
+  const { signToken } = await import('../http/token.ts')
+  const now = new Date()
+  const expiresAt = expires === undefined ? undefined : new Date(now.getTime() + expires * 1000)
+  await writeLine(await signToken(secret, { scopes: scope, now, ...(expiresAt && { expiresAt }) }))
+}

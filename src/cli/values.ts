@@ -1,0 +1,42 @@
+/* Reading the values of options. Pure; what is wrong is said by commander, with the name of the option, and ends as wrong usage. */
+import { InvalidArgumentError } from 'commander'
+
+const unitSeconds = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 } as const
+
+/** "30", "30s", "500ms", "5m", "12h" or "30d", in seconds. Its range is checked by who gets it. */
+export function duration(text: string): number {
+  const [, number, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text) ?? []
+  if (number === undefined) throw new InvalidArgumentError('It must be a time such as 30, 30s, 500ms, 5m, 12h or 30d.')
+  return Number(number) * unitSeconds[unit as keyof typeof unitSeconds]
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
+  return Number(text)
+}
+
+export function portNumber(text: string): number {
+  const port = wholeNumber(text)
+  if (port > 65_535) throw new InvalidArgumentError('It must be between 0 and 65535.')
+  return port
+}
+
+/** "name=value", added to those before it. */
+export function header(text: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  const split = text.indexOf('=')
+  if (split < 1) throw new InvalidArgumentError('It must be a name and a value, such as --header tenant=acme.')
+  return { ...before, [text.slice(0, split)]: text.slice(split + 1) }
+}
+
+/** One of several: added to those before it. */
+export function collected(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text]
+}
+
+/** Empty counts as not given, as in every environment variable of ours. */
+export function httpUrl(text: string): string {
+  if (text !== '' && !/^https?:$/.test(URL.parse(text)?.protocol ?? '')) {
+    throw new InvalidArgumentError('It must be an address such as http://127.0.0.1:8787.')
+  }
+  return text
+}
