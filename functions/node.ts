@@ -1,7 +1,7 @@
 /* Postbag as a Node server: one pool, one hub, any number of requests. `postbag dev` starts the same with an embedded database. */
 import { serve } from '@hono/node-server'
 import { createApp, type Log } from '../src/app.ts'
-import type { AppConfig } from '../src/config.ts'
+import { type AppConfig, refuseOpenDoor } from '../src/config.ts'
 import { connect } from '../src/db/connect.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
 
@@ -25,6 +25,7 @@ export interface NodeServerOptions extends AppConfig {
 /** Start a server; resolves when it listens, rejects if it cannot. */
 export async function startServer(options: NodeServerOptions): Promise<NodeServer> {
   const { host, port, log = (line) => console.log(JSON.stringify(line)), maxConnections = 10 } = options
+  refuseOpenDoor(options.access, host)
   const pool = connect(options.databaseUrl, { maxConnections })
   const hub = createPollHub()
   const app = createApp(options, log)

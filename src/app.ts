@@ -27,6 +27,8 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   app.use(async (context, next) => {
     const started = performance.now()
     await next()
+    // So that a stopping server need not wait for connections that are merely kept open.
+    if (context.env.hub.closed) context.header('connection', 'close')
     const { error } = context
     log({
       time: new Date().toISOString(),

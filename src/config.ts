@@ -43,19 +43,25 @@ export function tokenAccess(secret: string | undefined): Access {
   return { kind: 'token', secret }
 }
 
+/** A server that asks for no token may listen on loopback only.
+ * @throws Error with a sentence that says what to set. */
+export function refuseOpenDoor(access: Access, host: string): void {
+  if (access.kind === 'token' || isLoopback(host)) return
+  throw new Error(
+    `HOST is ${host}, which others can reach, and POSTBAG_SECRET is not set: anybody could use the queues. ` +
+      'Set POSTBAG_SECRET to 32 or more random characters, or HOST to 127.0.0.1.',
+  )
+}
+
 /** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, POSTBAG_SECRET, POSTBAG_DATA, POSTBAG_MAX_CONNECTIONS.
  * @throws Error with a sentence that says what to set. */
 export function serverConfig(env: Environment): ServerConfig {
   const host = env['HOST'] || '127.0.0.1'
   const secret = env['POSTBAG_SECRET'] || undefined
-  if (!secret && !isLoopback(host)) {
-    throw new Error(
-      `HOST is ${host}, which others can reach, and POSTBAG_SECRET is not set: anybody could use the queues. ` +
-        'Set POSTBAG_SECRET to 32 or more random characters, or HOST to 127.0.0.1.',
-    )
-  }
+  const access: Access = secret ? tokenAccess(secret) : { kind: 'open' }
+  refuseOpenDoor(access, host)
   return {
-    access: secret ? tokenAccess(secret) : { kind: 'open' },
+    access,
     host,
     port: wholeNumber(env, 'PORT', 8787, 0, 65_535),
     databaseUrl: env['DATABASE_URL'] || undefined,

@@ -23,6 +23,8 @@ const servers: ScratchServer[] = []
 let passed = 0
 let failed = 0
 
+// Whoever reads the output has gone away (npm test | head): nobody is left to tell.
+process.stdout.on('error', () => interrupted.abort())
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort())
 
 try {

@@ -39,8 +39,8 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
 /** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */
 const invalidValue = /^(22\w{3}|23502|54\w{3})$/
 
-/** The server is away, starting, stopping, full, or the connection to it broke. */
-const unavailable = /^(08\w{3}|57P0[1-4]|53\w{3}|E[A-Z]+)$/
+/** The server is away, starting, stopping, full, or the connection to it broke. (58: how Hyperdrive reports its own trouble.) */
+const unavailable = /^(08\w{3}|57P0[1-4]|53\w{3}|58\w{3}|E[A-Z]+)$/
 
 /** No schema, no function, no table: not migrated, or not by this version. */
 const notInstalled = /^(3F000|42883|42P01)$/
@@ -77,7 +77,7 @@ function brokenRule(constraint: string, cause: Error): QueueError {
 /** pg and workerd say these without a code; several failed addresses come as one error with the real ones inside. */
 function isBrokenConnection(error: Error): boolean {
   if (error instanceof AggregateError) return error.errors.every((inner) => asQueueError(inner) instanceof QueueError)
-  return /^(Connection terminated|timeout (exceeded )?when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|proxy request failed|Network connection lost)/i.test(
+  return /^(Connection terminated|timeout (exceeded )?when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|proxy request failed|Network connection lost|connection attempt failed)/i.test(
     error.message,
   )
 }

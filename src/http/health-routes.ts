@@ -4,7 +4,7 @@
  *   /readyz        can it serve? Asks the database. For the balancer that sends it requests.
  *   /openapi.json  every endpoint, from the schemas that validate. */
 import { asQueueError } from '../db/call.ts'
-import { errorStatus, QueueError } from '../errors.ts'
+import { QueueError } from '../errors.ts'
 import { schemaVersion } from '../queue/look.ts'
 import type { Door } from './door.ts'
 
@@ -19,8 +19,8 @@ export function mountHealthRoutes(door: Door): void {
       return context.json({ status: 'ok', database: { status: 'ok', schemaVersion: version, millis } })
     } catch (error) {
       const known = asQueueError(error)
-      const code = known instanceof QueueError ? known.code : 'internal'
-      const detail = known instanceof QueueError ? known.message : errorStatus[code]
+      if (!(known instanceof QueueError)) throw error
+      const { code, message: detail } = known
       return context.json({ status: 'unavailable', database: { status: 'unavailable', code, detail } }, 503, {
         'retry-after': '1',
       })

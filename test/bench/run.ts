@@ -4,13 +4,13 @@
  *   npm run bench              about two minutes
  *   npm run bench -- --quick   shorter rounds, rougher figures */
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { cpus, tmpdir, totalmem } from 'node:os'
-import { join } from 'node:path'
+import { rm, writeFile } from 'node:fs/promises'
+import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { startEmbedded } from '../../src/db/embedded.ts'
 import { install } from '../../src/db/install.ts'
+import { scratchFolder } from '../support/server.ts'
 import { httpSingleSends } from './http-send.ts'
 import { measure, median } from './measure.ts'
 import { type Contender, plainCycle, postbagCycle } from './sql-cycle.ts'
@@ -31,7 +31,7 @@ const seconds = options.quick ? 1 : 4
 const rounds = 3
 const connections = 8
 
-const folder = await mkdtemp(join(tmpdir(), 'postbag-bench-'))
+const folder = await scratchFolder()
 const server = await startEmbedded({ dataDir: folder, settings: { max_connections: '200' } })
 try {
   const pool = new pg.Pool({ connectionString: server.url })

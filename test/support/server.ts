@@ -1,5 +1,5 @@
 /* A throw-away Postgres in a temporary folder: for the tests, and for writing migrations. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startEmbedded } from '../../src/db/embedded.ts'
@@ -19,9 +19,16 @@ export interface ScratchServer {
   remove(): Promise<void>
 }
 
+/** A temporary folder that the system user of Postgres can reach, as root too; else the data would be moved to where nobody removes it. */
+export async function scratchFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'postbag-scratch-'))
+  await chmod(folder, 0o755)
+  return folder
+}
+
 /** Start one. Nothing is flushed to disk: what it holds is gone with it. */
 export async function startScratch(major: Major): Promise<ScratchServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'postbag-scratch-'))
+  const folder = await scratchFolder()
   const clean = () => rm(folder, { recursive: true, force: true })
   try {
     const server = await startEmbedded({
