@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:75b91968f9671a686ac6a70be67cc6d1b824d201
+--! Hash: sha1:f4705fd212a8c33820fad938e938b703b0b56b10
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -44,6 +44,8 @@ create table postbag.message (
   leased_until timestamptz,
   first_received_at timestamptz,
   attempts integer not null default 0,
+  -- Drawn by the claim. With attempts it names one lease, even if a claim was rolled back and the next one counts the same attempt.
+  lease_key integer,
   priority smallint not null default 0,
   encoding text not null,
   type text,
@@ -608,6 +610,8 @@ as $$
 declare
   source constant postbag.queue := postbag.queue_named(receive.queue);
   until constant timestamptz := receive.now + coalesce(receive.lease, source.lease);
+  -- Into a variable: nothing volatile may stand inside an update of a queue's table.
+  drawn_key constant integer := floor(random() * 2147483647);
   now_us constant bigint := postbag.microseconds(receive.now);
   started constant timestamptz := clock_timestamp();
   took_us bigint;
@@ -685,6 +689,7 @@ begin
         set
           leased_until = until,
           attempts = message.attempts + 1,
+          lease_key = drawn_key,
           first_received_at = coalesce(message.first_received_at, receive.now)
         from head
         where message.queue_id = source.queue_id and message.ctid = head.place
@@ -701,7 +706,7 @@ begin
       )
       select
         leased.message_id::text,
-        leased.message_id || '.' || leased.attempts,
+        concat_ws('.', leased.message_id, leased.attempts, leased.lease_key),
         coalesce(leased.body, translate(encode(leased.bytes, 'base64'), E'\n', '')),
         leased.encoding,
         leased.type,
@@ -745,19 +750,16 @@ end
 $$;
 --! EndIncluded functions/receive.sql
 --! Included functions/claims.sql
-/* postbag.claims: the receipts of a JSON array taken apart: which message, and which of its leases ("attempt": every lease of a message
- * has a higher number than the one before, which is what fences). Both null where the text is no receipt. */
+/* postbag.claims: the receipts of a JSON array taken apart: which message, and which of its leases (its attempt and its key: a lease
+ * has a higher attempt than the one before, and the key tells it from one that was rolled back). All null where the text is no receipt. */
 create or replace function postbag.claims(receipts jsonb)
-returns table ("position" bigint, receipt text, message_id bigint, attempt integer)
+returns table ("position" bigint, receipt text, message_id bigint, attempt integer, lease_key bigint)
 language sql
 immutable
 as $$
-  select
-    given."position",
-    given.receipt,
-    (regexp_match(given.receipt, '^([0-9]{1,18})\.[0-9]{1,9}$'))[1]::bigint,
-    (regexp_match(given.receipt, '^[0-9]{1,18}\.([0-9]{1,9})$'))[1]::integer
+  select given."position", given.receipt, part[1]::bigint, part[2]::integer, part[3]::bigint
   from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position")
+  cross join lateral regexp_match(given.receipt, '^([0-9]{1,18})\.([0-9]{1,9})\.([0-9]{1,10})$') as part
 $$;
 --! EndIncluded functions/claims.sql
 --! Included functions/check_receipts.sql
@@ -782,7 +784,7 @@ $$;
 --! Included functions/refusal.sql
 /* postbag.refusal: why a receipt could not be used: 'receipt_invalid', 'message_gone', 'lease_lost' or 'lease_expired' (the words are
  * explained at postbag.ack and postbag.extend). Volatile, so that it looks at what is there now, not when the statement began. */
-create or replace function postbag.refusal(source_id bigint, claimed_id bigint, attempt integer)
+create or replace function postbag.refusal(source_id bigint, claimed_id bigint, attempt integer, lease_key bigint)
 returns text
 language plpgsql
 volatile
@@ -794,7 +796,8 @@ begin
     return 'receipt_invalid';
   end if;
   select case
-    when message.attempts = refusal.attempt and message.leased_until is not null then 'lease_expired'
+    when message.attempts = refusal.attempt and message.lease_key = refusal.lease_key
+      and message.leased_until is not null then 'lease_expired'
     else 'lease_lost'
   end
   into reason
@@ -835,9 +838,10 @@ begin
     where message.queue_id = source.queue_id
       and message.message_id = claim.message_id
       and message.attempts = claim.attempt
+      and message.lease_key = claim.lease_key
       and message.leased_until is not null;
     outcomes[claim."position"] :=
-      case when found then 'ok' else postbag.refusal(source.queue_id, claim.message_id, claim.attempt) end;
+      case when found then 'ok' else postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key) end;
   end loop;
 
   return query
@@ -885,9 +889,10 @@ begin
     where message.queue_id = source.queue_id
       and message.message_id = claim.message_id
       and message.attempts = claim.attempt
+      and message.lease_key = claim.lease_key
       and message.leased_until is not null;
     outcomes[claim."position"] :=
-      case when found then 'ok' else postbag.refusal(source.queue_id, claim.message_id, claim.attempt) end;
+      case when found then 'ok' else postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key) end;
   end loop;
 
   return query
@@ -931,9 +936,10 @@ begin
     where message.queue_id = source.queue_id
       and message.message_id = claim.message_id
       and message.attempts = claim.attempt
+      and message.lease_key = claim.lease_key
       and message.leased_until > extend.now;
     outcomes[claim."position"] :=
-      case when found then 'ok' else postbag.refusal(source.queue_id, claim.message_id, claim.attempt) end;
+      case when found then 'ok' else postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key) end;
   end loop;
 
   return query
@@ -970,6 +976,10 @@ returns table (
 )
 language plpgsql
 stable
+-- A plan made when the table was small would read all queues.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
 declare
   source constant postbag.queue := postbag.queue_named(peek.queue);
@@ -1032,7 +1042,7 @@ $$;
 --! Included functions/queue_stats.sql
 /* postbag.queue_stats: how many messages of a queue are ready, leased and delayed, and since when the oldest ready one has been
  * available. Counts at most 100,000 messages, so that looking stays cheap; beyond that `capped` is true and the counts are what was
- * found among the first 100,000 in the order of claims. */
+ * found among the 100,000 oldest. */
 create or replace function postbag.queue_stats(queue text, now timestamptz default clock_timestamp())
 returns table (
   ready bigint,
@@ -1043,6 +1053,8 @@ returns table (
 )
 language plpgsql
 stable
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 declare
   source constant postbag.queue := postbag.queue_named(queue_stats.queue);
@@ -1064,6 +1076,7 @@ begin
         end as state
       from postbag.message
       where message.queue_id = source.queue_id
+      order by message.message_id
       limit 100000
     ) as counted;
 end

@@ -42,6 +42,7 @@ export interface PostbagMessage {
   first_received_at: Timestamp | null;
   headers: Json | null;
   last_error: string | null;
+  lease_key: number | null;
   leased_until: Timestamp | null;
   message_id: Generated<Int8>;
   priority: Generated<number>;

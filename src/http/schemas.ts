@@ -126,8 +126,12 @@ export const ReceiveResponse = z
   })
   .openapi('ReceiveResponse')
 
+const Receipt = z
+  .string({ error: (issue) => `must be a string, got ${shown(issue.input)}` })
+  .refine(isStorable, { error: `must be ${storable}` })
+
 const receipts = z
-  .array(z.string({ error: (issue) => `must be a string, got ${shown(issue.input)}` }), {
+  .array(Receipt, {
     error: (issue) => `must be an array of receipts, got ${shown(issue.input)}`,
   })
   .min(1, batchSize('receipts'))

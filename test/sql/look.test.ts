@@ -66,15 +66,23 @@ test('peek gives one page after the other, without gap or repetition', async () 
   await on(pool, queue).sendBatch(Array.from({ length: 25 }, (_, body) => ({ body })))
 
   const pages = [await on(pool, queue).peek()]
-  for (let last = pages[0]?.at(-1); last; last = pages.at(-1)?.at(-1)) pages.push(await on(pool, queue).peek(10, { after: last.id }))
+  for (let last = pages[0]?.at(-1); last; last = pages.at(-1)?.at(-1))
+    pages.push(await on(pool, queue).peek(10, { after: last.id }))
 
-  assert.deepEqual(pages.map((page) => page.length), [10, 10, 5, 0])
-  assert.deepEqual(bodies(pages.flat()), Array.from({ length: 25 }, (_, body) => body))
+  assert.deepEqual(
+    pages.map((page) => page.length),
+    [10, 10, 5, 0],
+  )
+  assert.deepEqual(
+    bodies(pages.flat()),
+    Array.from({ length: 25 }, (_, body) => body),
+  )
 })
 
 test('peek changes nothing, takes no lock and is not stopped by one', async () => {
   const queue = await mixedQueue()
-  const rows = async () => (await pool.query('select ctid, xmin, xmax, * from postbag.message order by message_id')).rows
+  const rows = async () =>
+    (await pool.query('select ctid, xmin, xmax, * from postbag.message order by message_id')).rows
   const holder = await db.connect()
   await holder.query('begin')
   await on(holder, queue).receive(9, { now: at(100) })
@@ -124,7 +132,13 @@ test('statistics count each state, and know since when the oldest ready message 
 test('the statistics of an empty queue are zeros', async () => {
   const queue = await newQueue(pool)
 
-  assert.deepEqual(await on(pool, queue).stats(), { ready: '0', leased: '0', delayed: '0', oldest_ready_at: null, capped: false })
+  assert.deepEqual(await on(pool, queue).stats(), {
+    ready: '0',
+    leased: '0',
+    delayed: '0',
+    oldest_ready_at: null,
+    capped: false,
+  })
 })
 
 test('a purge deletes what is ready, leased and delayed, says how many, and leaves other queues alone', async () => {

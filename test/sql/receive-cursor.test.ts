@@ -107,15 +107,19 @@ test('after the clock was set back, what is sent then is received at once, and w
 
 const garbage = [
   'garbage',
-  '{',
-  '{}',
-  '{1}',
-  '{1,2}',
-  '{x,y}',
-  '{null,null,null,null}',
-  '{9223372036854775807,1,1,1}',
-  '1,2,3',
   '',
+  ':',
+  ':::::',
+  '1',
+  '1:',
+  '1:2',
+  '1:x',
+  'x:1',
+  '1:-5',
+  '{1,1}',
+  '1:1:1:1:1',
+  '1:9223372036854775807',
+  '9:1:1:1:1',
 ]
 
 for (const note of garbage) {
@@ -134,7 +138,7 @@ test('notes about another queue, or none after DISCARD ALL, harm nothing', async
   const queue = await newQueue(pool)
   const session = await db.connect()
   const received = []
-  for (const [index, forget] of [`set postbag.cursor_%_0 = '{1234567,1893456000000000}'`, 'discard all'].entries()) {
+  for (const [index, forget] of [`set postbag.cursor_%_0 = '1234567:1893456000000000'`, 'discard all'].entries()) {
     await on(session, queue).send(index, { now: at(index * 100) })
     await on(session, queue).receive(9, { lease: '0 s', now: at(index * 100 + 50) })
 
@@ -191,7 +195,7 @@ async function idOf(queue: string): Promise<number> {
 async function scribble(session: Awaited<ReturnType<typeof db.connect>>, queue: string, note: string): Promise<void> {
   const id = await idOf(queue)
   for (const name of [`cursor_${id % 256}_0`, `look_${id % 256}`, `dedup_${id % 64}`]) {
-    await session.query('select set_config($1, $2, false)', [`postbag.${name}`, note.replace('{1', `{${id}`)])
+    await session.query('select set_config($1, $2, false)', [`postbag.${name}`, note.replace(/^1/, String(id))])
   }
 }
 

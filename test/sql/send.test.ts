@@ -50,9 +50,10 @@ test('everything said about a message comes back with it', async () => {
 
   const id = await on(pool, queue).send('a,b', { ...options, now: at(0) })
 
-  assert.deepEqual(only(await on(pool, queue).receive(1, { now: at(1) })), {
+  const { receipt, ...message } = only(await on(pool, queue).receive(1, { now: at(1) }))
+  assert.ok(receipt)
+  assert.deepEqual(message, {
     id,
-    receipt: `${id}.1`,
     body: 'a,b',
     encoding: 'text',
     type: 'order.created',

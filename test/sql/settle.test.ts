@@ -10,13 +10,23 @@ type Verb = 'ack' | 'nack' | 'extend'
 const verbs = ['ack', 'nack', 'extend'] as const
 
 /** A queue with so many messages, leased from at(0) to at(100); their receipts. */
-async function leasedQueue(size: number): Promise<[queue: string, ...receipts: string[]]> {
+async function leasedQueue(size: number): Promise<[queue: string, first: string, ...more: string[]]> {
   const queue = await newQueue(pool)
-  await on(pool, queue).sendBatch(Array.from({ length: size }, (_, body) => ({ body })), { now: at(0) })
-  return [queue, ...receipts(await on(pool, queue).receive(size, { lease: '100 s', now: at(0) }))]
+  await on(pool, queue).sendBatch(
+    Array.from({ length: size }, (_, body) => ({ body })),
+    { now: at(0) },
+  )
+  const [first = '', ...more] = receipts(await on(pool, queue).receive(size, { lease: '100 s', now: at(0) }))
+  return [queue, first, ...more]
 }
 
-function settle(verb: Verb, queue: string, given: readonly unknown[], now = at(50), session: Parameters<typeof on>[0] = pool) {
+function settle(
+  verb: Verb,
+  queue: string,
+  given: readonly unknown[],
+  now = at(50),
+  session: Parameters<typeof on>[0] = pool,
+) {
   const mine = on(session, queue)
   return verb === 'ack' ? mine.ack(...given) : verb === 'nack' ? mine.nack(given, { now }) : mine.extend(given, { now })
 }
@@ -65,7 +75,10 @@ test('an extended lease lasts from now on, as long as the queue or the call says
   assert.deepEqual(await on(pool, queue).extend([one], { now: at(50) }), ['ok'])
   assert.deepEqual(await on(pool, queue).extend([two], { lease: '500 s', now: at(50) }), ['ok'])
 
-  assert.deepEqual((await on(pool, queue).peek()).map((message) => message.leased_until), [at(80), at(550)])
+  assert.deepEqual(
+    (await on(pool, queue).peek()).map((message) => message.leased_until),
+    [at(80), at(550)],
+  )
   assert.deepEqual(bodies(await on(pool, queue).receive(2, { now: at(549) })), [0])
   assert.deepEqual(await on(pool, queue).ack(two), ['ok'])
 })
@@ -96,7 +109,15 @@ test('outcomes come in the order of the receipts, and every receipt has one', as
 for (const verb of verbs) {
   test(`${verb}: what is no receipt is receipt_invalid, and harms no other`, async () => {
     const [queue, receipt] = await leasedQueue(1)
-    const nonsense = ['', 'x', '1', '1.', '.1', '1.1.1', '-1.1', '1.-1', ' 1.1', '1.1\n', `${'9'.repeat(19)}.1`, '1.9999999999', null, {}]
+    const spoilt = [
+      `${receipt}.1`,
+      `${receipt}99999999999`,
+      ` ${receipt}`,
+      `${receipt}\n`,
+      `-${receipt}`,
+      `${'9'.repeat(19)}${receipt}`,
+    ]
+    const nonsense = ['', 'x', '1', '1.', '1.1', '.1.1', null, {}, ...spoilt]
 
     const outcomes = await settle(verb, queue, [...nonsense, receipt])
 
@@ -108,7 +129,10 @@ for (const verb of verbs) {
     const [other, foreign] = await leasedQueue(1)
     await on(pool, queue).ack(acked)
 
-    assert.deepEqual(await settle(verb, queue, [acked, foreign, '999999999999999999.999999999']), Array(3).fill('message_gone'))
+    assert.deepEqual(
+      await settle(verb, queue, [acked, foreign, foreign.replace(/^\d+/, '999999999999999999')]),
+      Array(3).fill('message_gone'),
+    )
 
     assert.deepEqual(await on(pool, other).ack(foreign), ['ok'])
   })
@@ -120,6 +144,20 @@ for (const verb of verbs) {
     assert.deepEqual(await settle(verb, queue, [old], at(150)), ['lease_lost'])
 
     assert.equal(only(await on(pool, queue).peek(1, { now: at(150) })).leased_until?.getTime(), at(3700).getTime())
+    assert.deepEqual(await on(pool, queue).ack(current), ['ok'])
+  })
+
+  test(`${verb}: a receipt from a receive that was undone is no good for the lease that came instead`, async () => {
+    const queue = await newQueue(pool)
+    await on(pool, queue).send(1, { now: at(0) })
+    const session = await db.connect()
+    await session.query('begin')
+    const [undone] = receipts(await on(session, queue).receive(1, { lease: '100 s', now: at(0) }))
+    await session.query('rollback')
+    const [current] = receipts(await on(pool, queue).receive(1, { lease: '100 s', now: at(0) }))
+
+    assert.deepEqual(await settle(verb, queue, [undone]), ['lease_lost'])
+
     assert.deepEqual(await on(pool, queue).ack(current), ['ok'])
   })
 
@@ -152,8 +190,14 @@ for (const verb of verbs) {
   test(`${verb}: 1000 receipts are settled at once, 1001 or none are refused`, async () => {
     const [queue, ...all] = await leasedQueue(1000)
 
-    for (const [given, code] of [[[...all, 'more'], 'PB003'], [[], 'PB002']] as const) {
-      await assert.rejects(settle(verb, queue, given), { code, message: /^receipts must be between 1 and 1000, got (1001|0)$/ })
+    for (const [given, code] of [
+      [[...all, 'more'], 'PB003'],
+      [[], 'PB002'],
+    ] as const) {
+      await assert.rejects(settle(verb, queue, given), {
+        code,
+        message: /^receipts must be between 1 and 1000, got (1001|0)$/,
+      })
     }
 
     assert.deepEqual(new Set(await settle(verb, queue, all)), new Set(['ok']))
@@ -163,7 +207,10 @@ for (const verb of verbs) {
     const queue = await newQueue(pool)
 
     for (const given of ['{}', '"1.1"', null]) {
-      await assert.rejects(call(pool, verb, { queue, receipts: given }), { code: 'PB002', message: /^receipts must be a JSON array/ })
+      await assert.rejects(call(pool, verb, { queue, receipts: given }), {
+        code: 'PB002',
+        message: /^receipts must be a JSON array/,
+      })
     }
     await assert.rejects(call(pool, verb, { queue: 'nowhere', receipts: '["1.1"]' }), { code: 'PB001' })
   })
@@ -186,7 +233,10 @@ for (const [verb, more, message] of [
   test(`${verb} with ${JSON.stringify(more)} is refused, and changes nothing`, async () => {
     const [queue, receipt] = await leasedQueue(1)
 
-    await assert.rejects(call(pool, verb, { queue, receipts: JSON.stringify([receipt]), ...more }), { code: 'PB002', message })
+    await assert.rejects(call(pool, verb, { queue, receipts: JSON.stringify([receipt]), ...more }), {
+      code: 'PB002',
+      message,
+    })
 
     assert.equal(only(await on(pool, queue).peek(1, { now: at(50) })).leased_until?.getTime(), at(100).getTime())
   })
@@ -210,7 +260,10 @@ for (const end of ['commit', 'rollback'] as const) {
 }
 
 test('an extend that waited for an ack finds the message gone, and one that waited for a nack has lost it', async () => {
-  for (const [verb, expected] of [['ack', 'message_gone'], ['nack', 'lease_lost']] as const) {
+  for (const [verb, expected] of [
+    ['ack', 'message_gone'],
+    ['nack', 'lease_lost'],
+  ] as const) {
     const [queue, receipt] = await leasedQueue(1)
     const [settling, extending] = [await db.connect(), await db.connect()]
     const backend = await backendOf(extending)
@@ -284,5 +337,8 @@ test('deleting a queue while its messages are being acked does not deadlock', as
       .then(() => holder.query('rollback')),
   ])
 
-  assert.deepEqual(outcomes.map((outcome) => outcome.status), Array(3).fill('fulfilled'))
+  assert.deepEqual(
+    outcomes.map((outcome) => outcome.status),
+    Array(3).fill('fulfilled'),
+  )
 })

@@ -1,6 +1,6 @@
 /* What a call costs and how Postgres went about it: the plans of the statements inside our functions (from auto_explain, which
  * comes with Postgres), and the pages that a call touched. Unlike time, both are the same on every machine. */
-import pg from 'pg'
+import type pg from 'pg'
 import { only } from './sql-verbs.ts'
 
 interface PlanNode {

@@ -1,0 +1,193 @@
+/* What a call costs does not depend on how much waits in the queue, on dead rows that a held snapshot keeps, or on statistics that
+ * are out of date: the plans are pinned. Pages and plans are counted, not time. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type pg from 'pg'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { pagesTouched, planNodes, readsOf } from '../support/sql-plans.ts'
+import { at, newQueue, on, receipts } from '../support/sql-verbs.ts'
+
+/** A database in which nobody tidies up on the side: autovacuum would make sessions plan anew, which touches the catalog. */
+async function createQuietDatabase(): Promise<TestDatabase> {
+  const database = await createDatabase()
+  for (const table of ['message', 'dedup']) {
+    await database.pool.query(
+      `alter table postbag.${table} set (autovacuum_enabled = off, toast.autovacuum_enabled = off)`,
+    )
+  }
+  return database
+}
+
+/** Send so many messages, a hundred at each millisecond from at(start) on, with dedup ids such as "0-1". */
+async function fill(session: pg.Pool, queue: string, size: number, start = 0): Promise<void> {
+  for (let sent = 0; sent < size; sent += 100) {
+    const messages = Array.from({ length: 100 }, (_, index) => ({ body: 'x'.repeat(200), dedupId: `${sent}-${index}` }))
+    await on(session, queue).sendBatch(messages, { now: at(start + sent / 100_000) })
+  }
+}
+
+// What the planner knows when a session makes its plans, and how many messages come afterwards.
+const statistics: [known: string, prepare: (pool: pg.Pool, queue: string) => Promise<unknown>, after: number][] = [
+  ['nothing', async () => {}, 5000],
+  ['that the tables are empty', async () => {}, 5000],
+  ['a hundred messages', (pool, queue) => fill(pool, queue, 100), 5000],
+  ['another queue with 5000 messages', async (pool) => fill(pool, await newQueue(pool), 5000), 100],
+  ['5000 messages', (pool, queue) => fill(pool, queue, 5000), 0],
+]
+
+for (const [known, prepare, after] of statistics) {
+  test(`claims, look-ups and dedup take their index if the planner knows ${known} when it plans`, async () => {
+    const { pool, connect } = await createQuietDatabase()
+    const queue = await newQueue(pool, { lease: '1 h' })
+    await prepare(pool, queue)
+    if (known !== 'nothing') await pool.query('vacuum analyze postbag.message, postbag.dedup')
+    const session = await connect()
+    const verbs = on(session, queue)
+    const turn = async (moment: number) => {
+      await verbs.sendBatch(
+        [
+          { body: 1, dedupId: `${moment}` },
+          { body: 2, dedupId: '0-1' },
+        ],
+        { now: at(moment) },
+      )
+      const [first, second, third] = receipts(await verbs.receive(10, { now: at(moment) }))
+      await verbs.extend([first], { now: at(moment) })
+      await verbs.nack([second], { now: at(moment) })
+      await verbs.ack(third)
+    }
+    // Often enough that cached plans would be kept.
+    for (let moment = 100; moment < 800; moment += 100) await turn(moment)
+    await fill(pool, queue, after, 800)
+
+    const nodes = await planNodes(session, () => turn(1000))
+
+    assert.deepEqual(readsOf('message', nodes), [
+      'Index Scan message_by_availability',
+      'Index Scan message_pkey',
+      'Tid Scan',
+    ])
+    assert.ok(readsOf('dedup', nodes).every((read) => ['Index Scan dedup_by_expiry', 'Tid Scan'].includes(read)))
+  })
+}
+
+test('a plan that was made for an empty queue neither scans nor is quadratic when the queue is full', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const queue = await newQueue(pool)
+  const session = await connect()
+  const verbs = on(session, queue)
+  await pool.query('vacuum analyze postbag.message')
+  for (let turn = 0; turn < 8; turn++) {
+    await verbs.peek()
+    await verbs.stats()
+    await verbs.purge()
+  }
+  await fill(pool, queue, 5000)
+
+  const purged = await planNodes(session, async () => assert.equal(await verbs.purge(), 5000))
+
+  assert.deepEqual(
+    purged.filter((node) => node['Node Type'] === 'Nested Loop'),
+    [],
+  )
+  await fill(pool, queue, 1000, 1000)
+  assert.deepEqual(readsOf('message', await planNodes(session, () => verbs.peek())), ['Index Scan message_pkey'])
+  assert.deepEqual(readsOf('message', await planNodes(session, () => verbs.stats())).includes('Seq Scan'), false)
+})
+
+test('an operation touches about as many pages in a queue of 20,000 messages as in one of 100', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const costs: number[][] = []
+  for (const size of [100, 20_000]) {
+    const queue = await newQueue(pool)
+    await fill(pool, queue, size)
+    const session = await connect()
+    const cost = (verb: string, rest: string) =>
+      pagesTouched(session, `select * from postbag.${verb}('${queue}', ${rest})`)
+    const cycle = async (moment: number) => {
+      const now = `now => '${at(moment).toISOString()}'`
+      const given = `'${JSON.stringify(receipts(await on(session, queue).receive(10, { now: at(moment) })))}'`
+      return [
+        await cost('receive', `10, ${now}`),
+        await cost('receive', `1, ${now}`),
+        await cost('extend', `${given}, ${now}`),
+        await cost('nack', `${given}, ${now}`),
+        await cost('ack', given),
+        await cost('send', `'1', ${now}, dedup_id => '${moment}'`),
+        await cost('peek', '10'),
+      ]
+    }
+    // The first cycle reads the catalog, and so may any other in which Postgres has forgotten what it knew.
+    const cycles = [await cycle(200), await cycle(300), await cycle(400)]
+    costs.push(transposed(cycles).map((pages) => Math.min(...pages)))
+  }
+
+  for (const [few, many] of transposed(costs))
+    assert.ok(Number(many) <= 2 * Number(few) + 20, `pages: ${costs.join(' became ')}`)
+})
+
+test('dead rows that a held snapshot keeps are walked over once by everybody, not by every receive', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const queue = await newQueue(pool, { lease: '1 h' })
+  await fill(pool, queue, 20_000)
+  const holder = await connect()
+  await holder.query('begin isolation level repeatable read; select 1')
+  const [session, fresh] = [await connect(), await connect()]
+  for (let turn = 0; turn < 20; turn++)
+    await on(session, queue).ack(...receipts(await on(session, queue).receive(1000, { now: at(10) })))
+  await fill(pool, queue, 100, 10)
+  const cost = (by: pg.Client) =>
+    pagesTouched(by, `select * from postbag.receive('${queue}', 10, now => '${at(100).toISOString()}')`)
+
+  const full = await cost(session)
+  const next = [await cost(session), await cost(session), await cost(session)]
+  // At the same moment another session, which knows nothing yet; its first call also reads the catalog.
+  const others = [await cost(fresh), await cost(fresh), await cost(fresh)]
+
+  assert.ok(full > 5000, `the full look touched only ${full} pages: no dead rows, no test`)
+  assert.ok(Math.max(...next) < 500 && Math.min(...next) < 100, `receives touched ${next} pages`)
+  assert.ok(Math.max(...others) < 2500 && Math.min(...others) < 100, `a fresh session touched ${others} pages`)
+  await holder.query('rollback')
+})
+
+test('an ack beside 20,000 dead rows touches no more pages than one without', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const queue = await newQueue(pool)
+  const [holder, session] = [await connect(), await connect()]
+  await holder.query('begin isolation level repeatable read; select 1')
+  await fill(pool, queue, 20_000)
+  assert.equal(await on(pool, queue).purge(), 20_000)
+  await on(pool, queue).sendBatch(Array(20).fill({ body: 1 }), { now: at(100) })
+  const given = receipts(await on(session, queue).receive(20, { now: at(100) }))
+  await on(session, queue).ack(given[0])
+
+  const pages = await pagesTouched(
+    session,
+    `select * from postbag.ack('${queue}', '${JSON.stringify(given.slice(1, 11))}')`,
+  )
+
+  assert.ok(pages < 100, `the ack of ten touched ${pages} pages`)
+  await holder.query('rollback')
+})
+
+test('claims and extensions are heap-only updates while the page has room: they leave the indexes alone', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const queue = await newQueue(pool)
+  await fill(pool, queue, 100)
+  const session = await connect()
+  await session.query('begin')
+
+  const received = await on(session, queue).receive(3, { now: at(10) })
+  await on(session, queue).extend(receipts(received), { now: at(10) })
+
+  const { rows } = await session.query(
+    `select n_tup_upd::integer as updates, n_tup_hot_upd::integer as heap_only
+     from pg_stat_xact_user_tables where relname = 'message'`,
+  )
+  assert.deepEqual(rows, [{ updates: 6, heap_only: 6 }])
+  await session.query('rollback')
+})
+
+function transposed(rows: readonly (readonly number[])[]): number[][] {
+  return (rows[0] ?? []).map((_, column) => rows.map((row) => row[column] as number))
+}
