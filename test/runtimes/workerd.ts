@@ -1,4 +1,10 @@
-/* Runs a Worker in workerd, the runtime of Cloudflare Workers, on this machine. */
+/* Runs a Worker in workerd, the runtime of Cloudflare Workers, on this machine, with the settings of wrangler.toml.
+ *
+ * Before it stands a second Worker in the place of Cloudflare's front, which does two things that workerd's own HTTP server does not:
+ *  - It reads a request to its end. (workerd resets the connection of a request that was answered unread, such as one too large.)
+ *  - It notices that a client goes away. A request with the header x-leave-after-millis is abandoned after that time, which ends the
+ *    Worker's request exactly as a closed connection does in production. */
+import { readFileSync } from 'node:fs'
 import { Miniflare } from 'miniflare'
 import { bundle } from './bundle.ts'
 
@@ -9,23 +15,62 @@ export interface RunningWorker {
   stop(): Promise<void>
 }
 
-/** Bundle an entry and serve it. `databaseUrl` is what its Hyperdrive binding HYPERDRIVE connects to; `vars` are its text bindings. */
+export interface WorkerOptions {
+  /** The Worker's text bindings. */
+  readonly vars?: Readonly<Record<string, string>>
+  /** Gets each line that the Worker logs. Defaults to the terminal. */
+  readonly onLog?: (line: string) => void
+}
+
+/** Bundle an entry and serve it. `databaseUrl` is what its Hyperdrive binding HYPERDRIVE connects to. */
 export async function startWorker(
   entry: string,
   databaseUrl: string,
-  vars: Readonly<Record<string, string>> = {},
+  { vars = {}, onLog = console.log }: WorkerOptions = {},
 ): Promise<RunningWorker> {
   const { code, gzipBytes } = await bundle(entry)
-  const worker = new Miniflare({
-    modules: true,
-    script: code,
-    compatibilityDate: '2026-07-01',
-    compatibilityFlags: ['nodejs_compat'],
-    hyperdrives: { HYPERDRIVE: databaseUrl },
-    bindings: { ...vars },
+  const workers = new Miniflare({
     host: '127.0.0.1',
     port: 0,
+    handleStructuredLogs: ({ message }: { message: string }) => {
+      onLog(message)
+    },
+    workers: [
+      { name: 'front', modules: true, script: front, ...settings, serviceBindings: { POSTBAG: 'postbag' } },
+      {
+        name: 'postbag',
+        modules: true,
+        script: code,
+        ...settings,
+        hyperdrives: { HYPERDRIVE: databaseUrl },
+        bindings: { ...vars },
+      },
+    ],
   })
-  const url = await worker.ready
-  return { url: url.origin, gzipBytes, stop: () => worker.dispose() }
+  const url = await workers.ready
+  return { url: url.origin, gzipBytes, stop: () => workers.dispose() }
+}
+
+const front = `export default {
+  async fetch(request, env) {
+    const millis = request.headers.get('x-leave-after-millis')
+    const bytes = await request.arrayBuffer()
+    const unsized = () => new ReadableStream({ start: (stream) => (stream.enqueue(new Uint8Array(bytes)), stream.close()) })
+    const body = !request.body ? null : request.headers.has('content-length') ? bytes : unsized()
+    const inner = new Request(request.url, { method: request.method, headers: request.headers, body })
+    if (millis === null) return env.POSTBAG.fetch(inner)
+    const gone = () => new Response(null, { status: 204 })
+    return env.POSTBAG.fetch(inner, { signal: AbortSignal.timeout(Number(millis)) }).catch(gone)
+  },
+}`
+
+const toml = readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8')
+const settings = {
+  compatibilityDate: JSON.parse(setting('compatibility_date')) as string,
+  compatibilityFlags: JSON.parse(setting('compatibility_flags')) as string[],
+}
+
+/** TOML writes strings and lists of strings as JSON does. */
+function setting(name: string): string {
+  return new RegExp(`^${name} = (.+)$`, 'm').exec(toml)?.[1] ?? ''
 }

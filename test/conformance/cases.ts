@@ -1,0 +1,21 @@
+/* The conformance list: what the HTTP door promises, whatever runs it. */
+import { accessCases } from './access.ts'
+import { bodyCases } from './bodies.ts'
+import { leaseCases } from './leases.ts'
+import { queueCases } from './queues.ts'
+import { refusalCases } from './refusals.ts'
+import { sendCases } from './sends.ts'
+import { serviceCases } from './service.ts'
+import type { Case } from './target.ts'
+import { waitCases } from './waits.ts'
+
+export const cases: readonly Case[] = [
+  ...queueCases,
+  ...sendCases,
+  ...bodyCases,
+  ...leaseCases,
+  ...waitCases,
+  ...refusalCases,
+  ...accessCases,
+  ...serviceCases,
+]

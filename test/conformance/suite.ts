@@ -1,0 +1,60 @@
+/* Runs the whole list against one runtime: a fresh database, a proxy before it, the server, then the cases, many at a time. */
+import { after, before, describe, test } from 'node:test'
+import { signToken } from '../../src/http/token.ts'
+import { createDatabase } from '../support/database.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
+import { cases } from './cases.ts'
+import type { Target } from './target.ts'
+
+export interface Runtime {
+  readonly name: string
+  /** Start a server over the database with access by token. */
+  start(options: {
+    readonly databaseUrl: string
+    readonly secret: string
+    readonly onLog: (line: string) => void
+  }): Promise<{ readonly url: string; stop(): Promise<unknown> }>
+  /** As in Target. */
+  leave(url: string, request: RequestInit, afterMillis: number): Promise<void>
+}
+
+/** How many cases run at once. */
+const concurrency = 8
+
+/** Of one case, in milliseconds. */
+const timeout = 30_000
+
+export function conformanceOf(runtime: Runtime): void {
+  describe(runtime.name, () => {
+    const stops: (() => Promise<unknown>)[] = []
+    let target: Target
+
+    before(async () => {
+      const database = await createDatabase()
+      const proxy = await startTcpProxy(database.url)
+      const secret = 'a secret of thirty-two characters'
+      const log: string[] = []
+      const server = await runtime.start({ databaseUrl: proxy.url, secret, onLog: (line) => log.push(line) })
+      stops.push(() => server.stop(), proxy.stop)
+      target = {
+        url: server.url,
+        secret,
+        token: await signToken(secret, { scopes: ['admin'], now: new Date() }),
+        database,
+        proxy,
+        log,
+        leave: (path, request, afterMillis) => runtime.leave(`${server.url}${path}`, request, afterMillis),
+      }
+    })
+    after(async () => {
+      for (const stop of stops) await stop()
+    })
+
+    describe('side by side', { concurrency }, () => {
+      for (const { claim, run } of cases.filter(({ alone }) => !alone)) test(claim, { timeout }, () => run(target))
+    })
+    describe('one by one', () => {
+      for (const { claim, run } of cases.filter(({ alone }) => alone)) test(claim, { timeout }, () => run(target))
+    })
+  })
+}

@@ -1,0 +1,153 @@
+/* Waiting: the long poll, and clients that go away. The only cases in which real time passes. */
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ReceivedMessage } from '../../src/wire.ts'
+import { whileMessagesAreLocked } from './outage.ts'
+import { lineOf } from './request-log.ts'
+import { assertProblem, type Case, call, requestOf } from './target.ts'
+import { newQueue } from './test-queue.ts'
+
+/** More than any answer takes that does not wait, on a busy machine. */
+const soonMillis = 3000
+
+async function timed<Result>(work: Promise<Result>): Promise<{ readonly result: Result; readonly millis: number }> {
+  const started = performance.now()
+  const result = await work
+  return { result, millis: performance.now() - started }
+}
+
+export const waitCases: readonly Case[] = [
+  {
+    claim: 'a receive that may wait returns at once if there is something',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.send({ body: 1 })
+
+      const { result, millis } = await timed(queue.receive({ max: 10, waitSeconds: 20 }))
+
+      assert.equal(result.length, 1)
+      assert.ok(millis < soonMillis, `${millis} ms`)
+    },
+  },
+  {
+    claim: 'a waiting receive is answered soon after a send',
+    async run(target) {
+      const queue = await newQueue(target)
+      const waiting = queue.receiveOne({ waitSeconds: 20 })
+      await sleep(200)
+      await queue.send({ body: 'awaited' })
+
+      const { result, millis } = await timed(waiting)
+
+      assert.equal(result.body, 'awaited')
+      assert.ok(millis < soonMillis, `${millis} ms`)
+    },
+  },
+  {
+    claim: 'a waiting receive is answered soon after a nack',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.send({ body: 1 })
+      const { receipt } = await queue.receiveOne()
+      const waiting = queue.receiveOne({ waitSeconds: 20 })
+      await sleep(200)
+      await queue.nack([receipt])
+
+      const { result, millis } = await timed(waiting)
+
+      assert.equal(result.attempts, 2)
+      assert.ok(millis < soonMillis, `${millis} ms`)
+    },
+  },
+  {
+    claim: 'a waiting receive gets a delayed message when its time has come',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.send({ body: 'delayed', delaySeconds: 1 })
+
+      const message = await queue.receiveOne({ waitSeconds: 20 })
+
+      assert.ok(Date.parse(message.firstReceivedAt) - Date.parse(message.sentAt) >= 1000)
+    },
+  },
+  {
+    claim: 'a receive ends empty when its wait is over',
+    async run(target) {
+      const queue = await newQueue(target)
+
+      const { result, millis } = await timed(queue.receive({ waitSeconds: 1 }))
+
+      assert.deepEqual(result, [])
+      assert.ok(millis > 950 && millis < 1000 + soonMillis, `${millis} ms`)
+    },
+  },
+  {
+    claim: 'each message reaches one of those who wait',
+    async run(target) {
+      const queue = await newQueue(target)
+      const waiting = Array.from({ length: 4 }, () => queue.receiveOne({ waitSeconds: 20 }))
+      await sleep(200)
+      await queue.sendAll('a', 'b', 'c', 'd')
+
+      const messages: ReceivedMessage[] = await Promise.all(waiting)
+
+      assert.deepEqual(messages.map(({ body }) => body).sort(), ['a', 'b', 'c', 'd'])
+    },
+  },
+  {
+    claim: 'a receive from an unknown queue does not wait, and one whose queue is deleted meanwhile says so',
+    async run(target) {
+      const queue = await newQueue(target)
+      const waiting = queue.post('receive', { body: { waitSeconds: 20 } })
+      await sleep(200)
+      await call(target, 'DELETE', queue.path)
+
+      const { result, millis } = await timed(waiting)
+
+      assertProblem(result, 'queue_not_found')
+      assert.ok(millis < soonMillis, `${millis} ms`)
+      assertProblem(await queue.post('receive', { body: { waitSeconds: 20 } }), 'queue_not_found')
+    },
+  },
+  {
+    claim: 'the wait of a client that goes away ends, takes nothing, and is no error in the log',
+    async run(target) {
+      const queue = await newQueue(target)
+      const headers = { 'x-request-id': `left-${queue.name}` }
+      const request = requestOf(target, 'POST', { body: { waitSeconds: 10 }, headers })
+
+      await target.leave(`${queue.path}/receive`, request, 300)
+
+      const line = await lineOf(target, headers['x-request-id'])
+      assert.ok(line.millis < 300 + soonMillis, `${line.millis} ms`)
+      assert.equal(line.level, 'info', JSON.stringify(line))
+      await queue.send({ body: 1 })
+      assert.equal((await queue.receiveOne()).attempts, 1)
+    },
+  },
+  {
+    claim: 'a client that goes away while messages are being leased to it takes none along',
+    alone: true,
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.sendAll(1, 2)
+      const headers = { 'x-request-id': `left-${queue.name}` }
+      const request = requestOf(target, 'POST', { body: { max: 2, waitSeconds: 10 }, headers })
+
+      await whileMessagesAreLocked(target, async (hanging) => {
+        const leaving = target.leave(`${queue.path}/receive`, request, 500)
+        await hanging()
+        await leaving
+        // The server has seen the other connection close before it answers this one.
+        for (let round = 0; round < 3; round++) await call(target, 'GET', '/healthz')
+      })
+
+      await lineOf(target, headers['x-request-id'])
+      const messages = await queue.receive({ max: 2 })
+      assert.deepEqual(
+        messages.map(({ attempts }) => attempts),
+        [2, 2],
+      )
+    },
+  },
+]

@@ -1,0 +1,108 @@
+/* The Node server's own duties: who is let in without a secret, and stopping; the rest is in test/conformance/. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type NodeServer, startServer } from '../../functions/node.ts'
+import { serverConfig } from '../../src/config.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+
+const secret = 'a secret of thirty-two characters'
+
+let database: TestDatabase
+before(async () => {
+  database = await createDatabase()
+})
+
+describe('without a secret', () => {
+  for (const host of ['0.0.0.0', '::', '192.168.1.5', 'example.com']) {
+    test(`the configuration refuses to listen on ${host}`, () => {
+      assert.throws(() => serverConfig({ HOST: host }), /POSTBAG_SECRET is not set: anybody could use the queues/)
+      assert.equal(serverConfig({ HOST: host, POSTBAG_SECRET: secret }).access.kind, 'token')
+    })
+  }
+
+  test('so does the server, for who configures it in code', async (t) => {
+    const started = startServer({ access: { kind: 'open' }, databaseUrl: database.url, host: '0.0.0.0', port: 0 })
+    t.after(() => started.then((server) => server.stop()).catch(() => {}))
+
+    await assert.rejects(started, /POSTBAG_SECRET/)
+  })
+
+  test('a secret that is too short is refused, not taken for none', () => {
+    assert.throws(() => serverConfig({ POSTBAG_SECRET: 'short' }), /at least 32 characters, got 5/)
+  })
+
+  test('this machine is served, and no other name or web site', async (t) => {
+    const server = await start(t, { kind: 'open' })
+    const { port } = new URL(server.url)
+
+    const served: Record<string, string>[] = [
+      { host: `127.0.0.1:${port}` },
+      { host: `localhost:${port}` },
+      { host: `[::1]:${port}` },
+      { host: `localhost:${port}`, origin: 'http://localhost:3000' },
+    ]
+    const refused: Record<string, string>[] = [
+      { host: `rebound.example.com:${port}` },
+      { host: `127.0.0.1.example.com:${port}` },
+      { host: `localhost.example.com:${port}` },
+      { host: `localhost:${port}`, origin: 'https://example.com' },
+      { host: `localhost:${port}`, origin: 'https://localhost.example.com' },
+      { host: `localhost:${port}`, origin: 'null' },
+      { host: `localhost:${port}`, origin: 'file://' },
+    ]
+    for (const headers of served) assert.equal(await statusOf(server, headers), 200, JSON.stringify(headers))
+    for (const headers of refused) assert.equal(await statusOf(server, headers), 401, JSON.stringify(headers))
+  })
+})
+
+describe('a server', () => {
+  test('whose port is taken says so', async (t) => {
+    const server = await start(t, { kind: 'token', secret })
+    const port = Number(new URL(server.url).port)
+
+    await assert.rejects(startOn(port), { code: 'EADDRINUSE' })
+  })
+
+  test('that stops answers those who wait, at once, and takes no more', async () => {
+    const server = await startOn(0)
+    await fetch(`${server.url}/v1/queues/stops`, { method: 'PUT' })
+    const waiting = fetch(`${server.url}/v1/queues/stops/receive`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"waitSeconds":20}',
+    })
+    await sleep(300)
+    const started = performance.now()
+
+    await server.stop()
+
+    assert.ok(performance.now() - started < 3000)
+    assert.deepEqual(await (await waiting).json(), { messages: [] })
+    await assert.rejects(fetch(`${server.url}/healthz`))
+  })
+})
+
+function startOn(port: number): Promise<NodeServer> {
+  const quiet = () => {}
+  return startServer({ access: { kind: 'open' }, databaseUrl: database.url, host: '127.0.0.1', port, log: quiet })
+}
+
+async function start(
+  t: { after(work: () => Promise<void>): void },
+  access: Parameters<typeof startServer>[0]['access'],
+): Promise<NodeServer> {
+  const server = await startServer({ access, databaseUrl: database.url, host: '127.0.0.1', port: 0, log: () => {} })
+  t.after(() => server.stop())
+  return server
+}
+
+/** fetch would not let us say another Host. */
+async function statusOf(server: NodeServer, headers: Readonly<Record<string, string>>): Promise<number | undefined> {
+  const request = httpRequest(`${server.url}/v1/queues`, { headers }).end()
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  response.resume()
+  return response.statusCode
+}
