@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:90f2667c498ea53368d5e185614e0b8e29ff26dd
+--! Hash: sha1:d134f51b9e98f0688610c378a525da6afafbd0f0
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -760,7 +760,8 @@ $$;
 --! EndIncluded functions/receive.sql
 --! Included functions/claims.sql
 /* postbag.claims: the receipts of a JSON array taken apart: which message, and which of its leases (its attempt and its key: a lease
- * has a higher attempt than the one before, and the key tells it from one that was rolled back). All null where the text is no receipt. */
+ * has a higher attempt than the one before, and the key tells it from one that was rolled back). All null where the text is no receipt.
+ * (Checked without a regular expression, which costs more than the rest of an ack.) */
 create or replace function postbag.claims(receipts jsonb)
 returns table ("position" bigint, receipt text, message_id bigint, attempt integer, lease_key bigint)
 language sql
@@ -768,7 +769,16 @@ immutable
 as $$
   select given."position", given.receipt, part[1]::bigint, part[2]::integer, part[3]::bigint
   from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position")
-  cross join lateral regexp_match(given.receipt, '^([0-9]{1,18})\.([0-9]{1,9})\.([0-9]{1,10})$') as part
+  cross join lateral string_to_array(
+    case
+      when translate(given.receipt, '0123456789', '') = '..'
+        and length(split_part(given.receipt, '.', 1)) between 1 and 18
+        and length(split_part(given.receipt, '.', 2)) between 1 and 9
+        and length(split_part(given.receipt, '.', 3)) between 1 and 10
+        then given.receipt
+    end,
+    '.'
+  ) as part
 $$;
 --! EndIncluded functions/claims.sql
 --! Included functions/check_receipts.sql
