@@ -22,13 +22,8 @@ export async function confirm(question: string, { input, output }: Terminal = ow
   const interrupted = new AbortController()
   const lines = createInterface({ input, output })
   for (const event of ['SIGINT', 'close'] as const) lines.on(event, () => interrupted.abort())
-  try {
-    const answer = await lines.question(`${question} [y/N] `, { signal: interrupted.signal })
-    if (!/^\s*y(es)?\s*$/i.test(answer)) throw new Ending(exitCodes.failed, 'nothing was deleted')
-  } catch (error) {
-    if (!interrupted.signal.aborted) throw error
-    throw new Ending(exitCodes.interrupted, 'nothing was deleted')
-  } finally {
-    lines.close()
-  }
+  const answer = await lines.question(`${question} [y/N] `, { signal: interrupted.signal }).catch(() => undefined)
+  lines.close()
+  if (answer === undefined) throw new Ending(exitCodes.interrupted, 'nothing was deleted')
+  if (!/^\s*y(es)?\s*$/i.test(answer)) throw new Ending(exitCodes.failed, 'nothing was deleted')
 }

@@ -2,6 +2,7 @@
  *
  * When it is stopped, a request for messages that is under way may come back for half a second more, because the server may just be
  * leasing some to us; then it is aborted. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Patience } from '../client/connection.ts'
 import { settle } from '../client/settle.ts'
 import type { ReceivedMessage, ReceiveRequest, ReceiveResponse } from '../wire.ts'
@@ -14,6 +15,8 @@ import { after } from './signals.ts'
 export type Batch = readonly Received<ReceivedMessage>[]
 
 const graceMillis = 500
+
+const pauseMillis = 1000
 
 /** How long one try of a request may take, besides its wait. */
 const timeoutSeconds = 30
@@ -40,6 +43,7 @@ export class Consumer {
   async lease(max: number, waitSeconds: number, patience: Patience = {}): Promise<Batch> {
     const leaseSeconds = this.#options.lease
     const request: ReceiveRequest = { max, waitSeconds, ...(leaseSeconds !== undefined && { leaseSeconds }) }
+    const asked = performance.now()
     try {
       const path = `${queuePath(this.#queue)}/receive`
       const { data, text } = await this.#server.exchange<ReceiveResponse>(path, JSON.stringify(request), {
@@ -47,6 +51,7 @@ export class Consumer {
         signal: this.#polling,
         timeoutSeconds: timeoutSeconds + waitSeconds,
       })
+      if (data.messages.length === 0) await this.#pauseIfEarly(asked, waitSeconds)
       return receivedOf(data.messages, text)
     } catch (error) {
       if (this.stopping.aborted) return []
@@ -75,6 +80,12 @@ export class Consumer {
       `${counted(lost.length, 'message')} could not be acked (${lost[0]?.outcome}): their lease had ended before they were ` +
         'written, and somebody else may have received them too. A longer --lease helps.',
     )
+  }
+
+  /** A server that is stopping, or a proxy, answers at once instead of waiting: asking again at once would be a busy loop. */
+  async #pauseIfEarly(asked: number, waitSeconds: number): Promise<void> {
+    const left = waitSeconds * 1000 - (performance.now() - asked)
+    if (left > 0) await sleep(Math.min(left, pauseMillis), undefined, { signal: this.stopping })
   }
 
   #settle(verb: 'ack' | 'nack', batch: Batch, patience: Patience = {}) {

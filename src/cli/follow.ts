@@ -4,7 +4,6 @@
  *  2. A server that was there once and is away now is tried again, with growing pauses, for ever. A server that never was there, and
  *     whatever will not pass (no such queue, a wrong token), ends the command.
  *  3. An ack that fails for good is said, not fatal: those messages are received again. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { maxWaitSeconds } from '../limits.ts'
 import type { Consumer } from './consumer.ts'
 import { sentenceOf } from './exit.ts'
@@ -17,11 +16,9 @@ export async function follow(consumer: Consumer, max: number): Promise<void> {
   let acking = Promise.resolve()
 
   while (!stopping.aborted) {
-    const asked = performance.now()
     const batch = await consumer.lease(max, maxWaitSeconds, patience)
     patience.answered()
-    if (batch.length === 0) await pauseIfEarly(asked, stopping)
-    else await consumer.write(batch)
+    if (batch.length > 0) await consumer.write(batch)
     await acking
     if (batch.length > 0 && consumer.acks) acking = consumer.ack(batch, patience).catch(sayUnacked(batch.length))
   }
@@ -32,9 +29,4 @@ function sayUnacked(count: number) {
   return (error: unknown): void => {
     console.error(`${counted(count, 'message')} could not be acked and will be received again: ${sentenceOf(error)}`)
   }
-}
-
-/** A server that is stopping, or a proxy, answers at once instead of waiting: asking again at once would be a busy loop. */
-async function pauseIfEarly(asked: number, stopping: AbortSignal): Promise<void> {
-  if (performance.now() - asked < 1000) await sleep(1000, undefined, { signal: stopping }).catch(() => {})
 }

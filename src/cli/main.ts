@@ -1,73 +1,11 @@
-/* The command "postbag": reads the arguments, runs one command, ends with its exit code (exit.ts). bin/postbag.js runs this file.
- *
- * One command per file. Each is added with its options, help and action; what several need is in
- *
- *   server.ts    where Postbag is: a server, or a database with the app in this process
- *   database.ts  the database, for those who work on it directly
- *   output.ts    writing results; progress.ts, confirm.ts: talking to a person; exit.ts: ending
- *   values.ts    reading option values
- *
- * Modules that take long to load (pg, Hono, the embedded database) are imported by the commands that need them, when they do. */
-import { createRequire } from 'node:module'
-import { Command } from 'commander'
-import { addDev } from './dev.ts'
-import { endWith, exitCodesHelp } from './exit.ts'
-import { addMigrate } from './migrate.ts'
-import { addPeek } from './peek.ts'
-import { addQueueCreate } from './queue/create.ts'
-import { addQueueDelete } from './queue/delete.ts'
-import { addQueueList } from './queue/list.ts'
-import { addQueuePurge } from './queue/purge.ts'
-import { addQueueShow } from './queue/show.ts'
-import { addReceive } from './receive.ts'
-import { addSend } from './send.ts'
-import { addStats } from './stats.ts'
-import { addToken } from './token.ts'
-import { addUninstall } from './uninstall.ts'
+/* The command "postbag": reads the arguments, runs one command, ends with its exit code (exit.ts). bin/postbag.js runs this file. */
+import { enableCompileCache } from 'node:module'
 
-const help = `
-Where commands find Postbag:
-  --url or POSTBAG_URL   a server; with --token or POSTBAG_TOKEN if it wants one
-  DATABASE_URL           else: a database, with no server in between
-  otherwise              http://127.0.0.1:8787 (or PORT), where "postbag dev" listens
+// A command then starts in a third of the time. Node has it since 22.8.
+enableCompileCache?.()
 
-A first try:
-  postbag dev                                  in one terminal, and in another:
-  postbag queue create hello
-  postbag send hello '{"text": "Hello World"}'
-  postbag receive hello --ack
-
-"postbag <command> --help" tells more. With --json, results are one JSON object per line.
-${exitCodesHelp}`
-
-function program(): Command {
-  const { version } = createRequire(import.meta.url)('postbag/package.json') as { version: string }
-  const postbag = new Command('postbag')
-    .description('A message queue that needs nothing but Postgres.')
-    .version(version)
-    .addHelpText('after', help)
-    .exitOverride()
-
-  postbag.commandsGroup('On this machine:')
-  addDev(postbag)
-  postbag.commandsGroup('Messages:')
-  addSend(postbag)
-  addReceive(postbag)
-  addPeek(postbag)
-  addStats(postbag)
-  postbag.commandsGroup('Queues:')
-  const queue = postbag.command('queue').description('Create, list, show, delete and purge queues.')
-  addQueueCreate(queue)
-  addQueueList(queue)
-  addQueueShow(queue)
-  addQueueDelete(queue)
-  addQueuePurge(queue)
-  postbag.commandsGroup('Set up:')
-  addMigrate(postbag)
-  addUninstall(postbag)
-  addToken(postbag)
-  return postbag
-}
+const { program } = await import('./program.ts')
+const { endWith } = await import('./exit.ts')
 
 try {
   await program().parseAsync()

@@ -64,6 +64,6 @@ async function receiveOnce(consumer: Consumer, { max = 1, wait = 0 }: ReceiveOpt
       return
     }
     if (consumer.stopping.aborted) throw new Ending(exitCodes.interrupted, '')
-    if (left <= maxWaitSeconds) throw new Ending(exitCodes.nothingReceived, '')
+    if (performance.now() >= end) throw new Ending(exitCodes.nothingReceived, '')
   }
 }

@@ -7,13 +7,12 @@
  *  4. A bad line ends the command, and so does Ctrl-C. Whatever ends it, it says which lines were sent. */
 import { QueueError } from '../errors.ts'
 import { maxBatch, maxBodyBytes } from '../limits.ts'
-import type { SendResponse } from '../wire.ts'
 import { batchesOf } from './batches.ts'
 import { BadBody, messageJson, ndjsonBody, plainBody } from './body.ts'
 import { Ending, exitCodes } from './exit.ts'
 import { type Line, LineTooLong, linesOf } from './lines.ts'
 import { counted, writeJson, writeLine } from './output.ts'
-import { type LongPatience, longPatience } from './patience.ts'
+import { longPatience } from './patience.ts'
 import { rate, showProgress } from './progress.ts'
 import { messageOptions, type SendOptions } from './send.ts'
 import { queuePath, type Server } from './server.ts'
@@ -44,7 +43,9 @@ export async function sendStream(server: Server, queue: string, options: SendOpt
 
   try {
     for await (const batch of batchesOf(messagesOf(process.stdin, options), batchLimits)) {
-      await sendBatch(server, queue, batch, patience)
+      const request = `{"messages":[${batch.map(({ json }) => json).join(',')}]}`
+      await server.exchange(`${queuePath(queue)}/messages`, request, patience)
+      patience.answered()
       sent += batch.length
       last = batch.at(-1)?.number ?? last
       progress.update(sent)
@@ -92,28 +93,6 @@ async function* messagesOf(
 
 function isBlank({ bytes }: Line): boolean {
   return bytes.every((byte) => byte === 32 || byte === 9 || byte === 13)
-}
-
-async function sendBatch(
-  server: Server,
-  queue: string,
-  batch: readonly LineMessage[],
-  patience: LongPatience,
-): Promise<void> {
-  const request = `{"messages":[${batch.map(({ json }) => json).join(',')}]}`
-  try {
-    await server.exchange<SendResponse>(`${queuePath(queue)}/messages`, request, patience)
-    patience.answered()
-  } catch (error) {
-    throw error instanceof QueueError ? atItsLine(error, batch) : error
-  }
-}
-
-/** The server names a message by its place in the batch; the person knows lines. */
-function atItsLine(error: QueueError, batch: readonly LineMessage[]): unknown {
-  const [place = '', index] = /^messages\[(\d+)\](?:\.body)?/.exec(error.message) ?? []
-  const line = batch[Number(index)]
-  return line ? badLine(line.number, error.message.slice(place.length).trim()) : error
 }
 
 function badLine(number: number, problem: string): Ending {

@@ -18,6 +18,8 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: options.connectTimeoutMillis ?? 5000,
     application_name: 'postbag',
+    // So that a connection that died without a word is noticed (on Workers this does nothing).
+    keepAlive: true,
   })
   // Without a listener a lost idle connection would end the process; the pool has already forgotten it.
   pool.on('error', () => {})

@@ -2,6 +2,8 @@
 import { accessCases } from './access.ts'
 import { bodyCases } from './bodies.ts'
 import { leaseCases } from './leases.ts'
+import { lookCases } from './looks.ts'
+import { outageCases } from './outages.ts'
 import { queueCases } from './queues.ts'
 import { refusalCases } from './refusals.ts'
 import { sendCases } from './sends.ts'
@@ -14,8 +16,10 @@ export const cases: readonly Case[] = [
   ...sendCases,
   ...bodyCases,
   ...leaseCases,
+  ...lookCases,
   ...waitCases,
   ...refusalCases,
   ...accessCases,
   ...serviceCases,
+  ...outageCases,
 ]

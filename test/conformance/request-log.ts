@@ -1,5 +1,6 @@
 /* The server's log, as cases read it: one JSON object per request. */
-import { setTimeout as sleep } from 'node:timers/promises'
+
+import { until } from '../support/until.ts'
 import type { Target } from './target.ts'
 
 export interface LogLine {
@@ -13,13 +14,9 @@ export interface LogLine {
   readonly error?: string
 }
 
-/** The line of the request with this id, once it is there: at the latest 15 s from now. */
-export async function lineOf(target: Target, requestId: string): Promise<LogLine> {
-  for (const end = performance.now() + 15_000; performance.now() < end; await sleep(10)) {
-    const [line] = linesOf(target, requestId)
-    if (line) return line
-  }
-  throw new Error(`nothing was logged of the request ${requestId}`)
+/** The line of the request with this id, once it is there. */
+export function lineOf(target: Target, requestId: string): Promise<LogLine> {
+  return until(`the log of ${requestId}`, async () => linesOf(target, requestId)[0])
 }
 
 export function linesOf(target: Target, requestId: string): readonly LogLine[] {

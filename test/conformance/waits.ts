@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ReceivedMessage } from '../../src/wire.ts'
-import { whileMessagesAreLocked } from './outage.ts'
+import { whileMessagesAreLocked } from './disturb.ts'
 import { lineOf } from './request-log.ts'
 import { assertProblem, type Case, call, requestOf } from './target.ts'
 import { newQueue } from './test-queue.ts'

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import worker from '../../functions/cloudflare.ts'
 import { signToken } from '../../src/http/token.ts'
@@ -10,6 +9,7 @@ import { bundle } from '../runtimes/bundle.ts'
 import { type RunningWorker, startWorker } from '../runtimes/workerd.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+import { until } from '../support/until.ts'
 
 const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta.url))
 const secret = 'a secret of thirty-two characters'
@@ -59,7 +59,7 @@ describe('the connections of a Worker', () => {
 
     assert.equal(proxy.connections, earlier + 1)
     const open = `select from pg_stat_activity where application_name = 'postbag' and datname = current_database()`
-    while ((await database.pool.query(open)).rowCount !== 0) await sleep(10)
+    await until('the end of its connection', async () => (await database.pool.query(open)).rowCount === 0 || undefined)
   })
 
   test('requests at the same time, and one after another, do not hang on each other’s connections', async () => {

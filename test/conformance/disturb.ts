@@ -1,5 +1,6 @@
 /* Taking the database away, and forcing the order of things inside it: statements that hang on a lock, the pauses between looks. */
-import { setTimeout as sleep } from 'node:timers/promises'
+
+import { until } from '../support/until.ts'
 import type { Target } from './target.ts'
 
 /** While `work` runs, the database refuses connections. */
@@ -23,7 +24,7 @@ export async function whileMessagesAreLocked(
     await blocker.query('lock table postbag.message in access exclusive mode')
     await work(async () => {
       const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`
-      while ((await database.pool.query(waiting)).rowCount === 0) await sleep(10)
+      await until('a statement that hangs', async () => (await database.pool.query(waiting)).rows[0])
     })
   } finally {
     await blocker.end()
@@ -41,9 +42,8 @@ export async function justLooked({ database }: Target): Promise<void> {
     return rows[0]
   }
   const before = await newest()
-  while (true) {
+  await until('the next look', async () => {
     const now = await newest()
-    if (now?.state === 'idle' && now.looked.getTime() !== before?.looked.getTime()) return
-    await sleep(5)
-  }
+    return now?.state === 'idle' && now.looked.getTime() !== before?.looked.getTime() ? now : undefined
+  })
 }
