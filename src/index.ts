@@ -11,6 +11,7 @@ export {
   printMigrations,
   uninstall,
 } from './db/install.ts'
+export type { DB as Tables } from './db/schema.ts'
 export { type ErrorCode, errorStatus, QueueError } from './errors.ts'
 export { signToken } from './http/token.ts'
 export { type Direct, type DirectMessage, type DirectQueue, type PostbagOptions, postbag } from './queue/direct.ts'
