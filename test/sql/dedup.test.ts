@@ -87,6 +87,17 @@ for (const end of ['commit', 'rollback'] as const) {
   })
 }
 
+test('a repeatable read transaction sends no second message with an id that was sent since its snapshot', async () => {
+  const queue = await newQueue(pool)
+  const session = await db.connect()
+  await session.query('begin isolation level repeatable read; select 1')
+  await on(pool, queue).send('first', { dedup_id: 'one' })
+
+  await assert.rejects(on(session, queue).send('second', { dedup_id: 'one' }), { code: '40001' })
+
+  await session.query('rollback')
+})
+
 test('of many senders of one id at once, one sends', async () => {
   const queue = await newQueue(pool)
 

@@ -1,0 +1,38 @@
+/* How results look to people. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { counted, spoken, table } from '../../src/cli/output.ts'
+
+test('a table has columns as wide as their widest cell', () => {
+  assert.equal(
+    table(
+      ['NAME', 'N'],
+      [
+        ['a', '1'],
+        ['longer', ''],
+      ],
+    ),
+    ['NAME    N', 'a       1', 'longer'].join('\n'),
+  )
+})
+
+test('things are counted in words', () => {
+  assert.equal(counted(0, 'message'), '0 messages')
+  assert.equal(counted(1, 'message'), '1 message')
+  assert.equal(counted(100_000, 'message'), '100,000 messages')
+})
+
+describe('a time is said in its largest unit', () => {
+  for (const [seconds, words] of [
+    [0, '0 s'],
+    [1.5, '1.5 s'],
+    [30, '30 s'],
+    [90, '90 s'],
+    [300, '5 min'],
+    [43_200, '12 h'],
+    [86_400, '1 d'],
+    [31_536_000, '365 d'],
+  ] as const) {
+    test(words, () => assert.equal(spoken(seconds), words))
+  }
+})
