@@ -1,9 +1,11 @@
 /* npm run example <name>: run an example from this clone. */
+import { existsSync } from 'node:fs'
 import './from-source.ts'
 
-const name = process.argv[2]
-if (!name) {
-  console.error('Which one? npm run example hello-world/producer (examples/README.md lists them all)')
+const name = process.argv[2]?.replace(/\.ts$/, '')
+const file = new URL(`./${name}.ts`, import.meta.url)
+if (!name || !existsSync(file)) {
+  console.error(`${name ? `There is no example ${name}.` : 'Which one?'} examples/README.md lists them all.`)
   process.exit(2)
 }
-await import(new URL(`./${name.replace(/\.ts$/, '')}.ts`, import.meta.url).href)
+await import(file.href)

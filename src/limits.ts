@@ -1,5 +1,5 @@
-/* Every size and count that is limited, in one place. The database holds the same bounds as constraints (migrations/current or
- * committed); here they are checked early, with a clear error, and published in the OpenAPI document. */
+/* Every size and count that is limited, in one place. The database holds the same bounds (as constraints of tables and domains);
+ * here they are checked early, with a clear error, and published in the OpenAPI document. */
 
 /** Most messages in one send, receive, ack, nack or extend. */
 export const maxBatch = 1000

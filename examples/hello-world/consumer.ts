@@ -1,7 +1,8 @@
 /* Prints what arrives in the queue "hello", until Ctrl-C. Needs a server: npm start */
 import { createClient } from 'postbag/client'
 
-const postbag = createClient({ url: process.env['POSTBAG_URL'] ?? 'http://127.0.0.1:8787' })
+const { POSTBAG_URL: url = 'http://127.0.0.1:8787', POSTBAG_TOKEN: token } = process.env
+const postbag = createClient({ url, ...(token && { token }) })
 const hello = postbag.queue('hello')
 const stop = new AbortController()
 process.once('SIGINT', () => stop.abort())

@@ -5,7 +5,7 @@ queue=${POSTBAG_URL:-http://127.0.0.1:8787}/v1/queues/hello-curl
 
 curl -sSf -X PUT "$queue" -o /dev/null
 
-# Send: any content type but application/json makes the body the message.
+# Send: with text/plain the body is the message.
 curl -sSf "$queue/messages" -H 'content-type: text/plain' -d 'Hello World!'
 echo
 

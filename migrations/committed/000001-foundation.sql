@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:d134f51b9e98f0688610c378a525da6afafbd0f0
+--! Hash: sha1:829f87b2b855eb2fe568baf39cd08c3478a6fecb
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -146,7 +146,7 @@ declare
 begin
   select known.* into found_queue from postbag.queue as known where known.name = queue_named.queue;
   if not found then
-    perform postbag.refuse('PB001', format('queue %s does not exist: create it first', coalesce(quote_ident(queue), 'null')));
+    perform postbag.refuse('PB001', format('queue "%s" does not exist', queue));
   end if;
   return found_queue;
 end
@@ -475,7 +475,8 @@ begin
       when sent.priority is null then 0
       when sent.priority between 0 and target.max_priority then sent.priority
       else postbag.refuse('PB002', format(
-        'priority must be between 0 and %s, the max_priority of queue %I, got %s', target.max_priority, target.name, sent.priority
+        'priority must be between 0 and %s, the maxPriority of queue "%s", got %s',
+        target.max_priority, target.name, sent.priority
       ))::smallint
     end,
     coalesce(sent.encoding, 'json'),

@@ -1,14 +1,13 @@
 /* What "postbag dev" says when it is ready: where it listens, where the data is, and three commands to try. */
 import { resolve } from 'node:path'
-import { isLoopback, type ServerConfig } from '../config.ts'
+import type { ServerConfig } from '../config.ts'
 import { placeOf } from './database.ts'
 
 /** @param url where the server listens */
 export function banner({ access, host, databaseUrl, dataFolder }: ServerConfig, url: string): string {
-  const { port } = new URL(url)
   // What listens everywhere is reached here too.
-  const here = isLoopback(host) || host === '0.0.0.0' || host === '::' ? `http://127.0.0.1:${port}` : url
-  const where = port === '8787' && here.includes('127.0.0.1') ? '' : ` --url ${here}`
+  const here = host === '0.0.0.0' || host === '::' ? `http://127.0.0.1:${new URL(url).port}` : url
+  const where = here === 'http://127.0.0.1:8787' ? '' : ` --url ${here}`
   const token = access.kind === 'token' ? ' -H "Authorization: Bearer $POSTBAG_TOKEN"' : ''
   return [
     `Postbag listens on ${url}`,

@@ -5,6 +5,8 @@
  *  2. What was started is stopped in reverse order, however it ends: the server answers the receives that wait and closes its
  *     connections, then Postgres stops. A second Ctrl-C ends the process at once; Postgres then shuts down by itself.
  *  3. kill -9 loses nothing: Postgres stays, and the next start stops it in order and starts it anew (db/embedded.ts). */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import { type ServerConfig, serverConfig } from '../config.ts'
 import { asQueueError } from '../db/call.ts'
@@ -71,7 +73,10 @@ async function run(config: ServerConfig, verbose: boolean, stopping: AbortSignal
 
 async function startPostgres(dataFolder: string) {
   const { startEmbedded } = await import('../db/embedded.ts')
-  return startEmbedded({ dataDir: dataFolder, onProgress: say })
+  const postgres = await startEmbedded({ dataDir: dataFolder, onProgress: say })
+  // It lies in somebody's project, and is nothing to commit.
+  await writeFile(join(dataFolder, '.gitignore'), '*\n')
+  return postgres
 }
 
 async function migrate(databaseUrl: string, dataFolder: string | undefined): Promise<void> {

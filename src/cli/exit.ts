@@ -56,7 +56,7 @@ export function endWith(error: unknown): void {
 }
 
 /** Whether writing failed because nobody reads any more. */
-export function isBrokenPipe(error: unknown): boolean {
+function isBrokenPipe(error: unknown): boolean {
   return (error as NodeJS.ErrnoException | undefined)?.code === 'EPIPE'
 }
 

@@ -14,6 +14,7 @@ export async function follow(consumer: Consumer, max: number): Promise<void> {
   const { stopping } = consumer
   const patience = longPatience(Number.POSITIVE_INFINITY, stopping)
   let acking = Promise.resolve()
+  if (process.stderr.isTTY) console.error('Waiting for messages. Ctrl-C stops.')
 
   while (!stopping.aborted) {
     const batch = await consumer.lease(max, maxWaitSeconds, patience)

@@ -10,6 +10,7 @@ export function requestLog(output: NodeJS.WriteStream, verbose: boolean): Log {
 
 /** 12:03:11  201  POST /v1/queues/hello/messages  3 ms */
 function forPeople({ time, status, method, path, millis, error }: Parameters<Log>[0]): string {
-  const request = `${String(time).slice(11, 19)}  ${status}  ${method} ${path}  ${millis} ms`
+  // As Swedes write it: 12:03:11, in the local time zone.
+  const request = `${new Date(String(time)).toLocaleTimeString('sv')}  ${status}  ${method} ${path}  ${millis} ms`
   return error === undefined ? request : `${request}  ${error}`
 }

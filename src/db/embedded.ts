@@ -2,7 +2,7 @@
  *
  * The data folder holds
  *   postgres/      the cluster, made on the first start and kept
- *   password       of the superuser "postbag": generated, readable by its owner only
+ *   password       of the superuser "postgres" (a user named like our schema would make its own tables in there): generated, readable by its owner only
  *   url            where the database listens, or last listened, password included: so readable by its owner only
  *   postgres.log   what the server said
  *
@@ -70,13 +70,13 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
   onProgress('starting Postgres…')
   const port = options.port ?? (await freePort(await lastPort(dataDir)))
-  const { child, ended } = await launch(server, cluster, dataDir, { ...options.settings, port: String(port) })
+  const { child, ended } = await launchAfterOld(server, cluster, dataDir, { ...options.settings, port: String(port) })
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) await stopServer(server, cluster)
     await ended
   }
   try {
-    const login = `postgres://postbag:${await readFile(join(dataDir, 'password'), 'utf8')}@127.0.0.1:${port}`
+    const login = `postgres://postgres:${await readFile(join(dataDir, 'password'), 'utf8')}@127.0.0.1:${port}`
     await createDatabase(`${login}/postgres`, database)
     const url = `${login}/${database}`
     await writeFile(join(dataDir, 'url'), url, { mode: 0o600 })
@@ -102,7 +102,7 @@ async function initialise({ native, home, user }: Server, cluster: string, dataD
     await giveTo(user, passwordFile)
     await run(join(native, 'bin', 'initdb'), user, [
       `--pgdata=${join(folder, 'cluster')}`,
-      '--username=postbag',
+      '--username=postgres',
       `--pwfile=${passwordFile}`,
       '--auth=scram-sha-256',
       '--encoding=UTF8',
@@ -203,6 +203,23 @@ async function freePort(wanted: number): Promise<number> {
       probe.close(() => done(port))
     })
   })
+}
+
+/** How long the children of a server that was killed may take to notice it. */
+const oldChildrenMillis = 10_000
+
+/** Launch, and wait for what is left of a killed server: its children go by themselves, but a moment later than it. */
+async function launchAfterOld(...launching: Parameters<typeof launch>): ReturnType<typeof launch> {
+  const giveUp = performance.now() + oldChildrenMillis
+  while (true) {
+    try {
+      return await launch(...launching)
+    } catch (error) {
+      const waiting = /pre-existing shared memory block/.test(String(error)) && performance.now() < giveUp
+      if (!waiting) throw error
+      await sleep(100)
+    }
+  }
 }
 
 /** Start the server and wait until it takes connections. */

@@ -90,8 +90,25 @@ export function printMigrations(from = 1): string {
   ].join('\n')
 }
 
-/** Remove Postbag and every message in it. */
+const ourRelations = ['dedup', 'message', 'migration', 'queue', 'queue_info', 'sweep']
+
+/** Remove Postbag and every message in it.
+ * @throws QueueError schema_mismatch if the schema holds tables that are not Postbag's: they would go with it. (A database user who is
+ *   called postbag makes its own tables there, unless told otherwise: the schema named like the user comes first.) */
 export async function uninstall(pool: pg.Pool): Promise<void> {
+  const foreign = await pool.query<{ relname: string }>(
+    `select relname from pg_class
+    where relnamespace = to_regnamespace('postbag') and relkind in ('r', 'p', 'v', 'm', 'f') and relname <> all ($1)
+    order by relname`,
+    [ourRelations],
+  )
+  if (foreign.rows.length > 0) {
+    throw new QueueError(
+      'schema_mismatch',
+      `the schema postbag also holds ${foreign.rows.map(({ relname }) => relname).join(', ')}, not made by Postbag: ` +
+        'move them first (alter table … set schema public)',
+    )
+  }
   await pool.query('drop schema if exists postbag cascade')
 }
 

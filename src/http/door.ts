@@ -7,6 +7,7 @@ import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import type { Hub } from '../wakeup/hub.ts'
 import { authorize } from './auth.ts'
+import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
 import { Problem, QueueName } from './schemas.ts'
 import type { Action } from './token.ts'
@@ -76,10 +77,14 @@ export function endpoint<Query extends Schema, Body extends Schema>(
     await authorize(access, context.req.raw, needs, named)
     return handle({
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
-      query: (query ? validate(query, context.req.query(), 'the query') : {}) as Given<z.infer<Query>>,
-      body: (body && !declared.readsBody
-        ? validate(body, parseJson(utf8(await context.req.arrayBuffer())), 'the request body')
-        : {}) as Given<z.infer<Body>>,
+      query: (declared.readsBody ? {} : validate(query ?? Nothing, context.req.query(), 'the query')) as Given<
+        z.infer<Query>
+      >,
+      body: (declared.readsBody
+        ? {}
+        : validate(body ?? Nothing, parseJson(utf8(await context.req.arrayBuffer())), 'the request body')) as Given<
+        z.infer<Body>
+      >,
       context,
       executor: context.env.executor,
       hub: context.env.hub,
@@ -111,6 +116,9 @@ export function isJson(context: Context): boolean {
 export function jsonText(context: Context<DoorEnv>, text: string): Response {
   return context.body(text, 200, { 'content-type': 'application/json' })
 }
+
+/** What is not declared may not be given: a purge with a filter that does not exist must not purge everything. */
+const Nothing = fields({})
 
 const pathParams = z.object({ queue: QueueName })
 

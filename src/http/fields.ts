@@ -25,7 +25,10 @@ export function wholeNumber(min: number, max: number, description: string) {
 
 /** A number in a query string, where everything is text. */
 export function fromText<Schema extends z.ZodType>(schema: Schema) {
-  return z.preprocess((value) => (typeof value === 'string' && value.trim() !== '' ? Number(value) : value), schema)
+  return z.preprocess((value) => {
+    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : Number.NaN
+    return Number.isNaN(number) ? value : number
+  }, schema)
 }
 
 /** What text must be for Postgres to hold it. */

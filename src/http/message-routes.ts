@@ -1,6 +1,7 @@
 /* /v1/queues/{queue}/messages: send and look. */
 import type { Context } from 'hono'
 import type { Access } from '../config.ts'
+import { QueueError } from '../errors.ts'
 import { peek } from '../queue/look.ts'
 import type { Parcel } from '../queue/message.ts'
 import { send } from '../queue/send.ts'
@@ -53,9 +54,17 @@ export function mountMessageRoutes(door: Door, access: Access): void {
 
 async function parcelsOf(context: Context<DoorEnv>): Promise<readonly Parcel[]> {
   if (isJson(context)) return jsonParcels(utf8(await context.req.arrayBuffer()))
-  const contentType = context.req.header('content-type') ?? 'application/octet-stream'
   const options = validate(RawSendQuery, context.req.query(), 'the query') as MessageOptions
-  return [{ ...options, contentType, ...rawContent(contentType, new Uint8Array(await context.req.arrayBuffer())) }]
+  const given = context.req.header('content-type')
+  const bytes = new Uint8Array(await context.req.arrayBuffer())
+  if (given === undefined && bytes.length === 0) {
+    throw new QueueError(
+      'request_invalid',
+      'the request must have a body, got none (an empty message needs a content type)',
+    )
+  }
+  const contentType = given ?? 'application/octet-stream'
+  return [{ ...options, contentType, ...rawContent(contentType, bytes) }]
 }
 
 function jsonParcels(text: string): readonly Parcel[] {

@@ -40,7 +40,7 @@ export type Raw<Message extends ReceivedMessage | PeekedMessage> = Omit<Message,
 export function parcelsToSql(parcels: readonly Parcel[]): string {
   return JSON.stringify(
     parcels.map(({ encoding, body, ...options }, index) => {
-      checkBody(encoding, body, `messages[${index}].body`)
+      checkBody(encoding, body, parcels.length === 1 ? 'body' : `messages[${index}].body`)
       return encoding === 'json' ? { ...options, json: body } : { ...options, encoding, body }
     }),
   )

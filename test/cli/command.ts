@@ -79,7 +79,10 @@ export function start(args: readonly string[], { env = {}, cwd }: Omit<RunOption
         const look = () => {
           const { stdout, stderr } = text()
           const found = pattern.exec(stdout) ?? pattern.exec(stderr)
-          if (found) resolve(found)
+          if (!found) return
+          resolve(found)
+          child.stdout.off('data', look)
+          child.stderr.off('data', look)
         }
         child.stdout.on('data', look)
         child.stderr.on('data', look)

@@ -73,6 +73,7 @@ describe('the first start', () => {
       /^creating the database folder.*\nstarting Postgres…\nran migration 1 .*\nReady after \d+\.\d s\./,
     )
     assert.ok(stderr.includes(`Data is kept in ${folder} `))
+    assert.equal(readFileSync(join(folder, '.gitignore'), 'utf8'), '*\n')
     const commands = [...stderr.matchAll(/^ {2}((?:npx|curl) .*)$/gm)].map(([, command = '']) => command)
     assert.equal(commands.length, 3)
     const outputs = []

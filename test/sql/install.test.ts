@@ -59,6 +59,15 @@ test('the printed script installs the same, ledger included', async () => {
   assert.equal(sent.rows[0].name, 'printed')
 })
 
+test('uninstalling refuses to take along a table that is not ours', async () => {
+  const { pool } = await createDatabase()
+  await pool.query('create table postbag.purchase (item text)')
+
+  await assert.rejects(uninstall(pool), { code: 'schema_mismatch', message: /also holds purchase,/ })
+
+  assert.deepEqual((await install(pool)).installed, [])
+})
+
 test('uninstalling removes the schema and all in it', async () => {
   const { pool } = await createDatabase()
 

@@ -8,7 +8,7 @@ import type pg from 'pg'
 /** A pool or a connection. */
 export type Session = Pick<pg.Pool | pg.Client, 'query'>
 
-export interface Message {
+interface Message {
   readonly id: string
   readonly body: string
   readonly encoding: string
@@ -174,14 +174,4 @@ export async function eventually<T>(claim: string, look: () => Promise<T>): Prom
     await sleep(5)
   }
   throw new Error(`did not come true within ten seconds: ${claim}`)
-}
-
-/** Run the work between begin and rollback, on a connection of its own; the connection is ready for more afterwards. */
-export async function rolledBack<T>(session: pg.Client, work: () => Promise<T>): Promise<T> {
-  await session.query('begin')
-  try {
-    return await work()
-  } finally {
-    await session.query('rollback')
-  }
 }
