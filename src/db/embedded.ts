@@ -70,7 +70,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
   onProgress('starting Postgres…')
   const port = options.port ?? (await freePort(await lastPort(dataDir)))
-  const { child, ended } = await launchAfterOld(server, cluster, dataDir, { ...options.settings, port: String(port) })
+  const { child, ended } = await launchWhenFree(server, cluster, dataDir, { ...options.settings, port: String(port) })
   const stop = async () => {
     if (child.exitCode === null && child.signalCode === null) await stopServer(server, cluster)
     await ended
@@ -205,18 +205,20 @@ async function freePort(wanted: number): Promise<number> {
   })
 }
 
-/** How long the children of a server that was killed may take to notice it. */
-const oldChildrenMillis = 10_000
+/** How long to wait for what passes by itself. */
+const passingMillis = 10_000
 
-/** Launch, and wait for what is left of a killed server: its children go by themselves, but a moment later than it. */
-async function launchAfterOld(...launching: Parameters<typeof launch>): ReturnType<typeof launch> {
-  const giveUp = performance.now() + oldChildrenMillis
+/** What Postgres says where trying again helps: the children of a server that was killed go a moment later than it; a server that starts
+ * beside us has made its lock file, but not written it yet. */
+const passing = /pre-existing shared memory block|lock file .* is empty/
+
+async function launchWhenFree(...launching: Parameters<typeof launch>): ReturnType<typeof launch> {
+  const giveUp = performance.now() + passingMillis
   while (true) {
     try {
       return await launch(...launching)
     } catch (error) {
-      const waiting = /pre-existing shared memory block/.test(String(error)) && performance.now() < giveUp
-      if (!waiting) throw error
+      if (!passing.test(String(error)) || performance.now() > giveUp) throw error
       await sleep(100)
     }
   }
