@@ -8,7 +8,7 @@ import pg from 'pg'
 import { type Embedded, startEmbedded } from '../../src/db/embedded.ts'
 import { install } from '../../src/db/install.ts'
 import { major } from '../support/database.ts'
-import { at, bodies, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
+import { at, bodies, eventually, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
 
 const cleanup: (() => Promise<unknown>)[] = []
 
@@ -79,13 +79,18 @@ async function sendUntilItBreaks(server: Embedded, queue: string, confirmed: str
 async function killEveryProcess(server: Embedded, pool: pg.Pool): Promise<void> {
   const { rows } = await pool.query<{ pid: number }>('select pid from pg_stat_activity')
   // First the one that would clean up behind the others.
-  for (const pid of [server.pid, ...rows.map((row) => row.pid)]) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch (error) {
-      // The others end by themselves when they notice.
-      assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH')
-    }
+  const pids = [server.pid, ...rows.map((row) => row.pid)]
+  for (const pid of pids) sendSignal(pid, 'SIGKILL')
+  await eventually('they are gone', async () => pids.every((pid) => !sendSignal(pid, 0)))
+}
+
+/** Whether there was such a process. Most end by themselves when they notice that the first one is gone. */
+function sendSignal(pid: number, signal: 'SIGKILL' | 0): boolean {
+  try {
+    return process.kill(pid, signal)
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH')
+    return false
   }
 }
 

@@ -166,7 +166,10 @@ test('a name or a value that is null is refused', async () => {
   for (const args of [{ queue: null }, { queue: 'nothing', lease: null }, { queue: 'nothing', max_priority: null }]) {
     await assert.rejects(create(args), { code: '23502' })
   }
-  await assert.rejects(call(pool, 'describe_queue', { queue: null }), { code: 'PB001', message: /null does not exist/ })
+  await assert.rejects(call(pool, 'describe_queue', { queue: null }), {
+    code: 'PB001',
+    message: 'queue "" does not exist',
+  })
 })
 
 test('queues are listed by name in byte order, page by page', async () => {
@@ -210,10 +213,17 @@ test('deleting a queue takes all its messages along, and no other queue’s', as
     ])
     await on(pool, queue).receive(1)
   }
+  const { id } = only((await pool.query('select queue_id as id from postbag.queue where name = $1', [doomed])).rows)
 
   assert.equal(await on(pool, doomed).delete(), 3)
 
   await assert.rejects(on(pool, doomed).receive(), { code: 'PB001' })
+  const left = await pool.query(
+    `select 'message' from postbag.message where queue_id = $1 union all select 'dedup' from postbag.dedup where queue_id = $1
+     union all select 'sweep' from postbag.sweep where queue_id = $1`,
+    [id],
+  )
+  assert.deepEqual(left.rows, [])
   assert.equal((await on(pool, other).peek()).length, 3)
   assert.equal(only(await on(pool, other).sendBatch([{ body: 'again', dedupId: 'same' }])).duplicate, true)
 })
@@ -261,6 +271,6 @@ test('of two deletions at once one deletes, and the other says that there is no 
 test('deleting a queue that is not there is refused', async () => {
   await assert.rejects(on(pool, 'nowhere').delete(), {
     code: 'PB001',
-    message: 'queue nowhere does not exist: create it first',
+    message: 'queue "nowhere" does not exist',
   })
 })

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createDatabase } from '../support/database.ts'
-import { at, backendOf, bodies, eventually, newQueue, on, only, receipts, waitsForLock } from '../support/sql-verbs.ts'
+import { at, backendOf, bodies, eventually, newQueue, on, only, waitsForLock } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -82,8 +82,8 @@ test('what one session’s expensive look found behind the others’ cursors is 
   )
 
   const slow = await db.connect()
-  const found = await whileLocked(300, slow, () => on(slow, queue).receive(2, { now: at(100) }))
-  const others = await passed.receive(2, { now: at(101) })
+  const found = await whileLocked(20, slow, () => on(slow, queue).receive(2, { now: at(100) }))
+  const others = await passed.receive(2, { now: at(100) })
 
   assert.deepEqual([found, others].map(bodies), [
     [1, 2],
@@ -103,25 +103,27 @@ test('one receive that had to wait for a lock does not hide a message whose leas
   assert.deepEqual(bodies(await on(session, queue).receive(1, { now: at(103) })), ['abandoned'])
 })
 
-test('after the clock was set back, what is sent then is received at once, and what was there in its time', async () => {
-  const queue = await newQueue(pool, { max_priority: 1 })
-  const session = on(await db.connect(), queue)
-  await session.send('future', { now: at(1000) })
-  await session.receive(1, { lease: '0 s', now: at(1000) })
-  await session.receive(1, { lease: '0 s', now: at(1030) })
+for (const [span, before, after] of [
+  ['20 s', 1030, 1010],
+  ['8 minutes', 1030, 550],
+  ['a day', 86_400, 0],
+] as const) {
+  test(`after the clock was set back by ${span}, what is sent then is received at once, and what commits late soon`, async () => {
+    const queue = await newQueue(pool, { lease: '12 h' })
+    const [consumer, late] = [on(await db.connect(), queue), await db.connect()]
+    for (const moment of [before - 70, before]) await consumer.receive(1, { now: at(moment) })
+    await late.query('begin')
+    await on(late, queue).send('late', { now: at(after - 50) })
 
-  for (const [back, body] of [
-    [1010, 'by 20 s'],
-    [500, 'by 8 min'],
-    [-100_000, 'by a day'],
-  ] as const) {
-    await session.send(body, { now: at(back) })
-    const received = await session.receive(1, { now: at(back) })
-    assert.deepEqual(bodies(received), [body])
-    await session.ack(...receipts(received))
-  }
-  assert.deepEqual(bodies(await session.receive(9, { now: at(2000) })), ['future'])
-})
+    await on(pool, queue).send('sent', { now: at(after) })
+    const first = await consumer.receive(2, { now: at(after) })
+    const none = await consumer.receive(2, { now: at(after + 5) })
+    await late.query('commit')
+    const second = await consumer.receive(2, { now: at(after + 125) })
+
+    assert.deepEqual([first, none, second].map(bodies), [['sent'], [], ['late']])
+  })
+}
 
 const garbage = [
   'garbage',
@@ -156,16 +158,17 @@ test('notes about another queue, or none after DISCARD ALL, harm nothing', async
   const queue = await newQueue(pool)
   const session = await db.connect()
   const received = []
-  for (const [index, forget] of [`set postbag.cursor_%_0 = '1234567:1893456000000000'`, 'discard all'].entries()) {
-    await on(session, queue).send(index, { now: at(index * 100) })
-    await on(session, queue).receive(9, { lease: '0 s', now: at(index * 100 + 50) })
+  const foreign = `set postbag.cursor_${(await idOf(queue)) % 256}_0 = '1234567:${at(49).getTime()}000'`
+  for (const forget of [foreign, 'discard all']) {
+    await on(session, queue).send(forget, { now: at(0) })
+    await on(session, queue).receive(1, { lease: '0 s', now: at(50) })
 
-    await session.query(forget.replace('%', String((await idOf(queue)) % 256)))
+    await session.query(forget)
 
-    received.push(only(await on(session, queue).receive(1, { lease: '1 h', now: at(index * 100 + 60) })))
+    received.push(only(await on(session, queue).receive(1, { lease: '1 h', now: at(50) })))
   }
 
-  assert.deepEqual(bodies(received), [0, 1])
+  assert.deepEqual(bodies(received), [foreign, 'discard all'])
 })
 
 test('queues that share a slot of the notes do not disturb each other', async () => {

@@ -157,5 +157,5 @@ for (const [max, more, message] of refused) {
 }
 
 test('a receive from a queue that does not exist is refused', async () => {
-  await assert.rejects(on(pool, 'nowhere').receive(), { code: 'PB001', message: /^queue nowhere does not exist/ })
+  await assert.rejects(on(pool, 'nowhere').receive(), { code: 'PB001', message: 'queue "nowhere" does not exist' })
 })
