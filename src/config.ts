@@ -64,10 +64,18 @@ export function serverConfig(env: Environment): ServerConfig {
     access,
     host,
     port: wholeNumber(env, 'PORT', 8787, 0, 65_535),
-    databaseUrl: env['DATABASE_URL'] || undefined,
+    databaseUrl: databaseUrl(env),
     dataFolder: env['POSTBAG_DATA'] || '.postbag',
     maxConnections: wholeNumber(env, 'POSTBAG_MAX_CONNECTIONS', 10, 1, 1000),
   }
+}
+
+function databaseUrl(env: Environment): string | undefined {
+  const given = env['DATABASE_URL']
+  if (!given) return undefined
+  if (/^postgres(ql)?:\/\//.test(given)) return given
+  // Not shown: it may hold a password.
+  throw new Error('DATABASE_URL must be an address that begins with postgres://')
 }
 
 function wholeNumber(env: Environment, name: string, byDefault: number, min: number, max: number): number {

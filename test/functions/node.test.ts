@@ -15,6 +15,12 @@ before(async () => {
   database = await createDatabase()
 })
 
+test('a DATABASE_URL that is no address is refused, and not shown', () => {
+  assert.throws(() => serverConfig({ DATABASE_URL: 'secret@host' }), {
+    message: /^DATABASE_URL must be an address .*postgres:\/\/$/,
+  })
+})
+
 describe('without a secret', () => {
   for (const host of ['0.0.0.0', '::', '192.168.1.5', 'example.com']) {
     test(`the configuration refuses to listen on ${host}`, () => {
