@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type NodeServer, startServer } from '../functions/node.ts'
+import type { NodeServer } from '../functions/node.ts'
 import { createDatabase, type TestDatabase } from './support/database.ts'
+import { startOpenServer } from './support/open-server.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const readme = await readFile(join(root, 'README.md'), 'utf8')
@@ -25,13 +26,7 @@ let folder: string
 
 before(async () => {
   database = await createDatabase()
-  server = await startServer({
-    access: { kind: 'open' },
-    databaseUrl: database.url,
-    host: '127.0.0.1',
-    port: 0,
-    log: () => {},
-  })
+  server = await startOpenServer(database.url)
   folder = await mkdtemp(join(root, 'examples', 'readme-'))
 })
 after(async () => {

@@ -39,7 +39,7 @@ export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly needs: Action
   readonly query?: Query
   readonly body?: Body
-  /** True if the handler reads and checks the body itself, because other content types than JSON are taken too. */
+  /** True if the handler reads and checks body and query itself, because other content types than JSON are taken too. */
   readonly readsBody?: boolean
   readonly answer: Schema
   /** Status of success. Defaults to 200. */

@@ -22,6 +22,7 @@ export function mountMessageRoutes(door: Door, access: Access): void {
       path: '/v1/queues/{queue}/messages',
       summary: 'Send messages, all or none: a batch, one message object, or (with another content type) the raw body.',
       needs: 'send',
+      query: RawSendQuery,
       body: SendRequest.or(OutgoingMessage),
       readsBody: true,
       answer: SendResponse,

@@ -1,6 +1,6 @@
 /* Single sends over HTTP: 64 connections, one message per request, each answered after its commit. */
 import { Agent, request } from 'node:http'
-import { startServer } from '../../functions/node.ts'
+import { startOpenServer } from '../support/open-server.ts'
 import { type Measured, measure } from './measure.ts'
 
 const body = JSON.stringify({ body: { event: 'order.created', filling: 'x'.repeat(163) } })
@@ -9,13 +9,7 @@ export async function httpSingleSends(
   databaseUrl: string,
   { connections, seconds }: { readonly connections: number; readonly seconds: number },
 ): Promise<Measured> {
-  const server = await startServer({
-    access: { kind: 'open' },
-    databaseUrl,
-    host: '127.0.0.1',
-    port: 0,
-    log: () => {},
-  })
+  const server = await startOpenServer(databaseUrl)
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   try {
     const clients = Array.from(

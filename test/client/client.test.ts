@@ -1,9 +1,10 @@
 /* The client against the real server and a real Postgres. */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { type NodeServer, startServer } from '../../functions/node.ts'
+import type { NodeServer } from '../../functions/node.ts'
 import { type Client, createClient, type QueueInfo } from '../../src/client/index.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { startOpenServer } from '../support/open-server.ts'
 import { onlyGrace } from './manual-clock.ts'
 
 let database: TestDatabase
@@ -12,13 +13,7 @@ let postbag: Client
 
 before(async () => {
   database = await createDatabase()
-  server = await startServer({
-    access: { kind: 'open' },
-    databaseUrl: database.url,
-    host: '127.0.0.1',
-    port: 0,
-    log: () => {},
-  })
+  server = await startOpenServer(database.url)
   postbag = createClient({ url: server.url, sleep: onlyGrace })
 })
 

@@ -6,8 +6,9 @@ import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type NodeServer, startServer } from '../../functions/node.ts'
+import type { NodeServer } from '../../functions/node.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { startOpenServer } from '../support/open-server.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
@@ -16,13 +17,7 @@ let server: NodeServer
 
 before(async () => {
   database = await createDatabase()
-  server = await startServer({
-    access: { kind: 'open' },
-    databaseUrl: database.url,
-    host: '127.0.0.1',
-    port: 0,
-    log: () => {},
-  })
+  server = await startOpenServer(database.url)
 })
 after(() => server.stop())
 
