@@ -74,7 +74,6 @@ async function runOn(major: Major, files: readonly string[]): Promise<void> {
       ...withoutOwnSettings(process.env),
       POSTBAG_TEST_SERVER: server.url,
       POSTBAG_TEST_TEMPLATE: template,
-      POSTBAG_TEST_MAJOR: String(major),
     },
   })
   stream.on('test:pass', (test) => {

@@ -13,7 +13,7 @@ export interface Progress {
 
 export function showProgress(noun: string, stream: NodeJS.WriteStream = process.stderr): Progress {
   const started = performance.now()
-  let shownAt = 0
+  let shownAt = Number.NEGATIVE_INFINITY
   let shown = false
 
   function clear(): void {

@@ -1,7 +1,7 @@
 /* What is written for a person at a terminal, and what for machines where there is none: progress, and the request log. */
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
-import { describe, test } from 'node:test'
+import { describe, mock, test } from 'node:test'
 import { rate, showProgress } from '../../src/cli/progress.ts'
 import { requestLog } from '../../src/cli/request-log.ts'
 
@@ -22,6 +22,16 @@ describe('progress', () => {
     const [line, ...rest] = shown().split('\r\u001b[K')
     assert.match(line ?? '', /^1,000 messages, [\d,]+\/s$/)
     assert.deepEqual(rest, ['the server is away: trying again…\n'])
+  })
+
+  test('is shown from the first update on, however young the process is', () => {
+    const { stream, shown } = output(true)
+    const now = mock.method(performance, 'now', () => 5)
+
+    showProgress('message', stream).update(1)
+    now.mock.restore()
+
+    assert.equal(shown(), '1 message, 1,000/s')
   })
 
   test('is not shown for every batch', () => {

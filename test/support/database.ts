@@ -18,9 +18,6 @@ after(async () => {
   for (const database of open) await database.drop()
 })
 
-/** Postgres major version that this test process runs on, such as 15. */
-export const major = Number(process.env['POSTBAG_TEST_MAJOR'])
-
 export async function createDatabase(): Promise<TestDatabase> {
   const name = `test_${process.pid}_${++made}`
   await asAdmin((admin) => admin.query(`create database ${name} template ${template()}`))

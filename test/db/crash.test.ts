@@ -7,7 +7,6 @@ import { after, test } from 'node:test'
 import pg from 'pg'
 import { type Embedded, startEmbedded } from '../../src/db/embedded.ts'
 import { install } from '../../src/db/install.ts'
-import { major } from '../support/database.ts'
 import { at, bodies, eventually, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
 
 const cleanup: (() => Promise<unknown>)[] = []
@@ -16,8 +15,8 @@ after(async () => {
   for (const step of cleanup.reverse()) await step()
 })
 
-// Durability is the server's affair, so one version is enough; and it takes a server of its own that writes to disk.
-test('a database that is killed keeps what was confirmed, and nothing else', { skip: major !== 18 }, async () => {
+// Not in test/sql, which runs on two versions: durability is the server's affair, and it takes a server of its own that writes to disk.
+test('a database that is killed keeps what was confirmed, and nothing else', async () => {
   const dataDir = await newFolder()
   const first = await start(dataDir)
   const before = connect(first)
