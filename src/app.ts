@@ -13,6 +13,7 @@ import { QueueError } from './errors.ts'
 import { createDoor, type Door, type Log, refuseOtherMethods } from './http/door.ts'
 import { mountHealthRoutes } from './http/health-routes.ts'
 import { mountLeaseRoutes } from './http/lease-routes.ts'
+import { mountMaintainRoutes } from './http/maintain-routes.ts'
 import { mountMessageRoutes } from './http/message-routes.ts'
 import { problemResponse } from './http/problem.ts'
 import { mountQueueRoutes } from './http/queue-routes.ts'
@@ -66,6 +67,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountQueueRoutes(app, config.access)
   mountMessageRoutes(app, config.access)
   mountLeaseRoutes(app, config.access)
+  mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)
   refuseOtherMethods(app)
   return app

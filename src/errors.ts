@@ -19,6 +19,8 @@ export const errorStatus = {
   route_not_found: 404,
   /** The message of this receipt is not there (any more): acked before, or purged. */
   message_gone: 404,
+  /** No message of this id is in the queue (any more). */
+  message_not_found: 404,
   method_not_allowed: 405,
   /** The message was given back or received again since: this receipt owns nothing. */
   lease_lost: 409,
@@ -27,6 +29,8 @@ export const errorStatus = {
   batch_too_large: 413,
   body_too_large: 413,
   request_too_large: 413,
+  /** The queue holds as much as it may. Nothing was sent; try again when consumers have made room. */
+  queue_full: 429,
   /** Something unexpected; the request id finds it in the log. */
   internal: 500,
   /** The database cannot be reached, or is not ready. Try again. */

@@ -19,11 +19,22 @@ export const maxTypeLength = 255
 /** Most characters of a dedup id. */
 export const maxDedupIdLength = 128
 
+/** Most characters of a group's name. */
+export const maxGroupLength = 128
+
 /** Longest lease in seconds: 12 hours. */
 export const maxLeaseSeconds = 43_200
 
-/** Longest delay in seconds: a year. */
+/** Longest delay in seconds, also the longest that a retry policy leads to: a year. */
 export const maxDelaySeconds = 31_536_000
+
+/** Shortest and longest time in seconds that a message can be worth something: a millisecond, a year. */
+export const minTtlSeconds = 0.001
+export const maxTtlSeconds = 31_536_000
+
+/** Shortest and longest time in seconds that a dead letter is kept: a second, a year. */
+export const minRetentionSeconds = 1
+export const maxRetentionSeconds = 31_536_000
 
 /** Longest time in seconds in which a dedup id is remembered: a day. */
 export const maxDedupWindowSeconds = 86_400
@@ -33,6 +44,30 @@ export const maxWaitSeconds = 20
 
 /** Highest priority a queue may be configured for. */
 export const maxPriority = 9
+
+/** Highest number of attempts that may be configured. */
+export const maxAttempts = 1000
+
+/** Most messages and bytes that a queue may be limited to: a thousand million, and 2^50. */
+export const maxQueueMessages = 1_000_000_000
+export const maxQueueBytes = 1_125_899_906_842_624
+
+/** Most messages in flight that a queue may be limited to. */
+export const maxInFlight = 100_000
+
+/** Lowest and highest rate in messages per second, and the most of them at once. */
+export const minRatePerSecond = 0.001
+export const maxRatePerSecond = 1_000_000
+export const maxRateBurst = 1_000_000
+
+/** Most messages of one call of maintain. */
+export const maxMaintained = 100_000
+
+/** Most characters of a text to search for. */
+export const maxSearchLength = 1000
+
+/** Highest age in seconds to search for: a hundred years. */
+export const maxAgeSeconds = 3_153_600_000
 
 /** Characters of a nack's error text that are kept. */
 export const maxErrorLength = 4000

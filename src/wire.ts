@@ -21,6 +21,13 @@ export interface MessageOptions {
   readonly priority?: number
   /** Seconds until the message may be received, 0 – 31536000. Defaults to the queue's own. */
   readonly delaySeconds?: number
+  /** Instead of delaySeconds: when the message may be received, at most a year ahead. A time in the past means now. */
+  readonly availableAt?: string
+  /** How long the message is worth anything, in seconds, 0.001 – 31536000. Defaults to the queue's own. Never handed out afterwards. */
+  readonly ttlSeconds?: number
+  /** 1 – 128 characters. Messages of one group are handed out strictly in order, one lease at a time (or fairly beside other groups,
+   * where the queue says `groups: "fair"`). */
+  readonly group?: string
   /** 1 – 128 characters: a second send with it within the queue's dedup window sends nothing and returns the first one's id. */
   readonly dedupId?: string
 }
@@ -47,6 +54,22 @@ export interface ReceiveRequest {
   readonly waitSeconds?: number
   /** How long the caller owns what it received, in seconds, 0 – 43200. Defaults to the queue's own. Too short: delivered twice. */
   readonly leaseSeconds?: number
+  /** At most once: the messages are gone when they are handed out, and there is no receipt. Defaults to false. */
+  readonly autoAck?: boolean
+}
+
+/** Why a message went to the dead letters: received too often, too old, rejected by a consumer, or the queue was full. */
+export type DeadLetterReason = 'attempts' | 'expired' | 'rejected' | 'overflow'
+
+/** One time that a message became a dead letter. */
+export interface DeadLetter {
+  /** The queue it came from. */
+  readonly queue: string
+  readonly reason: DeadLetterReason
+  /** What the last nack said. */
+  readonly error?: string
+  readonly attempts: number
+  readonly at: string
 }
 
 /** What every look at a message shows. */
@@ -59,17 +82,23 @@ interface StoredMessage {
   readonly contentType?: string
   readonly headers: Readonly<Record<string, string>>
   readonly priority: number
+  readonly group?: string
   /** How often it has been received, this time included. */
   readonly attempts: number
   readonly sentAt: string
   readonly firstReceivedAt?: string
+  /** From then on it is not handed out (any more), unless it is settled before. */
+  readonly expiresAt?: string
+  /** How often it was a dead letter, oldest first, the last 10. */
+  readonly deadLetters?: readonly DeadLetter[]
 }
 
 /** A message that the receiver owns until leasedUntil. */
 export interface ReceivedMessage extends StoredMessage {
-  /** Proof of the lease, for ack, nack and extend. Opaque. */
+  /** Proof of the lease, for ack, nack and extend. Opaque. Empty with autoAck. */
   readonly receipt: string
   readonly firstReceivedAt: string
+  /** With autoAck the time at which it was handed out. */
   readonly leasedUntil: string
 }
 
@@ -77,18 +106,44 @@ export interface ReceiveResponse {
   readonly messages: readonly ReceivedMessage[]
 }
 
+/** Available now; owned by a receiver; its time has not come; its turn in its group has not come; never handed out again. */
+export type MessageState = 'ready' | 'leased' | 'delayed' | 'blocked' | 'dead'
+
+/** Which messages to look at; all conditions must hold. */
+export interface PeekRequest {
+  /** Most messages, 1 – 1000. Defaults to 10. */
+  readonly max?: number
+  /** The `next` of the page before. */
+  readonly after?: string
+  readonly state?: MessageState
+  readonly type?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly group?: string
+  /** Sent at least, at most so many seconds ago. */
+  readonly minAgeSeconds?: number
+  readonly maxAgeSeconds?: number
+  /** Text that the body contains: of JSON, its text; never of bytes. */
+  readonly contains?: string
+  /** Why it is a dead letter. */
+  readonly reason?: DeadLetterReason
+}
+
 /** A message that was only looked at. */
 export interface PeekedMessage extends StoredMessage {
-  readonly state: 'ready' | 'leased' | 'delayed'
-  readonly availableAt: string
+  readonly state: MessageState
+  /** When it may be received. Missing if that is not known: its group's turn, or never. */
+  readonly availableAt?: string
   readonly leasedUntil?: string
   /** What the last nack said. */
   readonly lastError?: string
+  readonly deadAt?: string
+  readonly deadReason?: DeadLetterReason
 }
 
 export interface PeekResponse {
   readonly messages: readonly PeekedMessage[]
-  /** Pass as `after` for the next page; missing on the last one. */
+  /** Pass as `after` for the next page; missing on the last one. A page may hold fewer messages than asked for, or none, and have a next
+   * one: a call looks at 10,000 messages at most. */
   readonly next?: string
 }
 
@@ -97,10 +152,14 @@ export interface AckRequest {
 }
 
 export interface NackRequest extends AckRequest {
-  /** Seconds until the messages may be received again, 0 – 31536000. Defaults to 0. */
+  /** Seconds until the messages may be received again, 0 – 31536000. Defaults to what the queue's retry policy says. */
   readonly delaySeconds?: number
   /** Why; kept with the message (its first 4000 characters). */
   readonly error?: string
+  /** True: never hand them out again, they are dead letters now (`rejected`). Defaults to false. */
+  readonly deadLetter?: boolean
+  /** True: nobody worked on them (a consumer that stops, say), so this attempt does not count. Defaults to false. */
+  readonly untried?: boolean
 }
 
 export interface ExtendRequest extends AckRequest {
@@ -123,18 +182,75 @@ export interface SettleResponse {
 
 /** How a queue behaves. PUT replaces all of it: what is not given gets its default. */
 export interface QueueConfig {
+  /** Which of the available messages is next: the one that became available first, or last. Defaults to "fifo". */
+  readonly order?: 'fifo' | 'lifo'
+  /** Highest priority a message may have, 0 – 9. Defaults to 0: no priorities. */
+  readonly maxPriority?: number
+  /** What a group means: strict order, or a fair share beside other groups. Defaults to "ordered". */
+  readonly groups?: 'ordered' | 'fair'
   /** How long a receiver owns a message unless it says otherwise, 0 – 43200. Defaults to 30. */
   readonly leaseSeconds?: number
   /** Delay of messages that name none, 0 – 31536000. Defaults to 0. */
   readonly delaySeconds?: number
-  /** Highest priority a message may have, 0 – 9. Defaults to 0: no priorities. */
-  readonly maxPriority?: number
+  /** How long a message is worth anything unless it says otherwise, 0.001 – 31536000. Defaults to for ever. */
+  readonly ttlSeconds?: number
+  /** How often a message is handed out at most, 1 – 1000. Defaults to no limit. */
+  readonly maxAttempts?: number
+  /** Delay of a nack that names none, 0 – 31536000. Defaults to 0. */
+  readonly retryDelaySeconds?: number
+  /** Whether that delay stays or doubles with every attempt. Defaults to "fixed". */
+  readonly retryBackoff?: 'fixed' | 'exponential'
+  /** Longest delay that doubling leads to, 0 – 31536000. Defaults to 3600. */
+  readonly retryMaxDelaySeconds?: number
+  /** Share of the delay that is left to chance, 0 – 1: with 0.5 it is half to all of it. Defaults to 0. */
+  readonly retryJitter?: number
+  /** Where messages go that failed too often, were rejected, expired, or were dropped because the queue was full: another queue, or (its
+   * own name) the state "dead" in this one. Without it, those that failed or were rejected stay here as "dead", and the others are deleted. */
+  readonly deadLetterQueue?: string
+  /** How long messages are kept in the state "dead", in seconds, 1 – 31536000. Defaults to 14 days. */
+  readonly deadLetterRetentionSeconds?: number
   /** How long dedup ids are remembered, in seconds, 0 – 86400. Defaults to 300. */
   readonly dedupWindowSeconds?: number
+  /** "content": the hash of its body is a message's dedup id, whatever its sender says. Defaults to "id". */
+  readonly dedupBy?: 'id' | 'content'
+  /** Whether a dedup id counts in the whole queue or in its group. Defaults to "queue". */
+  readonly dedupScope?: 'queue' | 'group'
+  /** Most messages in the queue, 1 – 1000000000. Defaults to no limit. */
+  readonly maxMessages?: number
+  /** Most bytes of all bodies in the queue, 1 – 1125899906842624. Defaults to no limit. */
+  readonly maxBytes?: number
+  /** What happens to a send into a full queue: refused (queue_full), or room is made. Defaults to "reject". */
+  readonly overflow?: 'reject' | 'drop-oldest'
+  /** Most messages that are leased at the same time, 1 – 100000. Defaults to no limit. */
+  readonly maxInFlight?: number
+  /** How many messages are handed out in a second, 0.001 – 1000000. Defaults to no limit. */
+  readonly ratePerSecond?: number
+  /** How many of them at once after a pause, 1 – 1000000. Defaults to those of one second. */
+  readonly rateBurst?: number
+  /** The same for each group. */
+  readonly groupRatePerSecond?: number
+  readonly groupRateBurst?: number
+  /** "relaxed": a crash of the database may lose the last fraction of a second. "volatile": it empties the queue. Defaults to "full". */
+  readonly durability?: 'full' | 'relaxed' | 'volatile'
 }
 
-export interface QueueInfo extends Required<QueueConfig> {
+/** What has no default may be missing. */
+type WithoutDefault =
+  | 'ttlSeconds'
+  | 'maxAttempts'
+  | 'deadLetterQueue'
+  | 'maxMessages'
+  | 'maxBytes'
+  | 'maxInFlight'
+  | 'ratePerSecond'
+  | 'rateBurst'
+  | 'groupRatePerSecond'
+  | 'groupRateBurst'
+
+export interface QueueInfo extends Required<Omit<QueueConfig, WithoutDefault>>, Pick<QueueConfig, WithoutDefault> {
   readonly name: string
+  /** True while nothing is handed out. */
+  readonly paused: boolean
   readonly createdAt: string
   readonly updatedAt: string
 }
@@ -149,10 +265,67 @@ export interface QueueStats {
   readonly ready: number
   readonly leased: number
   readonly delayed: number
+  /** Those whose turn in their group has not come. */
+  readonly blocked: number
+  readonly dead: number
+  /** Of the bodies of all messages that are not dead. */
+  readonly bytes: number
   /** Since when the oldest ready message has been available. */
   readonly oldestReadyAt?: string
-  /** True if counting stopped at 100,000 messages: there are more than the counts say. */
+  /** Messages sent and messages done in a second, over the last minute. */
+  readonly inPerSecond: number
+  readonly outPerSecond: number
+  /** When the messages were counted: of 10,000 messages or more, for 20 times as long as counting took. */
+  readonly countedAt: string
+  /** True if counting stopped at 1,000,000 messages: there are more than the counts say. */
   readonly capped: boolean
+}
+
+/** Which dead letters to bring back; all conditions must hold, and none means all of them. */
+export interface RedriveRequest {
+  /** Only these, 1 – 1000. */
+  readonly ids?: readonly string[]
+  readonly type?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly group?: string
+  readonly reason?: DeadLetterReason
+  /** Dead for at least, at most so many seconds. */
+  readonly minAgeSeconds?: number
+  readonly maxAgeSeconds?: number
+  /** Text that the last error contains. */
+  readonly errorContains?: string
+  /** Another queue. Defaults to the one that each came from. */
+  readonly target?: string
+  /** Most messages of this call, 1 – 1000. Defaults to 1000. */
+  readonly max?: number
+  /** Become available one after the other, so many in a second, 0.001 – 1000000. Defaults to all at once. */
+  readonly ratePerSecond?: number
+  /** True: count only. Defaults to false. */
+  readonly dryRun?: boolean
+  /** The `next` of the call before. */
+  readonly after?: string
+}
+
+export interface RedriveResponse {
+  /** How many were brought back (or, with dryRun, would be) by this call. */
+  readonly redrivenMessages: number
+  /** There may be more: call again with it as `after`. */
+  readonly next?: string
+}
+
+export interface MaintainRequest {
+  /** Most messages of this call, 1 – 100000. Defaults to 10000. */
+  readonly max?: number
+}
+
+export interface MaintainResponse {
+  readonly expiredMessages: number
+  readonly removedDeadLetters: number
+  readonly forgottenDedupIds: number
+  /** Messages of queues that were deleted while they were sent. */
+  readonly removedOrphans: number
+  /** True if there was more to do than `max`: call again. */
+  readonly more: boolean
 }
 
 /** An RFC 9457 problem, as errors are answered (application/problem+json). */

@@ -4,7 +4,8 @@
  * leasing some to us; then it is aborted. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Patience } from '../client/connection.ts'
-import { settle } from '../client/settle.ts'
+import { defined } from '../client/effects.ts'
+import { type NackOptions, settle } from '../client/settle.ts'
 import type { ReceivedMessage, ReceiveRequest, ReceiveResponse } from '../wire.ts'
 import { counted, write } from './output.ts'
 import type { ReceiveOptions } from './receive.ts'
@@ -41,8 +42,8 @@ export class Consumer {
 
   /** Nothing if there is nothing, or if we are stopped meanwhile. */
   async lease(max: number, waitSeconds: number, patience: Patience = {}): Promise<Batch> {
-    const leaseSeconds = this.#options.lease
-    const request: ReceiveRequest = { max, waitSeconds, ...(leaseSeconds !== undefined && { leaseSeconds }) }
+    const { lease: leaseSeconds, autoAck } = this.#options
+    const request: ReceiveRequest = { max, waitSeconds, ...defined({ leaseSeconds, autoAck }) }
     const asked = performance.now()
     try {
       const path = `${queuePath(this.#queue)}/receive`
@@ -59,14 +60,16 @@ export class Consumer {
     }
   }
 
-  /** Returns when standard output has taken them; if it does not, gives them back. */
+  /** Returns when standard output has taken them; if it does not, gives them back (those with --auto-ack are lost). */
   async write(batch: Batch): Promise<void> {
     const line = Buffer.from('\n')
     const lines = batch.flatMap((one) => [this.#options.body ? bodyBytes(one) : Buffer.from(messageLine(one)), line])
     try {
       await write(Buffer.concat(lines))
     } catch (error) {
-      await this.#settle('nack', batch).catch(() => {})
+      // Nothing failed that a retry policy is for: they are available again at once, and have not used an attempt.
+      if (!this.#options.autoAck)
+        await this.#settle('nack', batch, {}, { delaySeconds: 0, untried: true }).catch(() => {})
       throw error
     }
   }
@@ -88,8 +91,8 @@ export class Consumer {
     if (left > 0) await sleep(Math.min(left, pauseMillis), undefined, { signal: this.stopping })
   }
 
-  #settle(verb: 'ack' | 'nack', batch: Batch, patience: Patience = {}) {
+  #settle(verb: 'ack' | 'nack', batch: Batch, patience: Patience, request: NackOptions = {}) {
     const queue = { connection: this.#server.connection, path: queuePath(this.#queue), schema: undefined }
-    return settle(queue, verb, { receipts: batch.map(({ message }) => message.receipt) }, patience)
+    return settle(queue, verb, { ...request, receipts: batch.map(({ message }) => message.receipt) }, patience)
   }
 }

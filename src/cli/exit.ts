@@ -46,6 +46,13 @@ export class Ending extends Error {
   }
 }
 
+/** The same error, saying more. */
+export function sayingMore(error: unknown, sentence: string): unknown {
+  if (error instanceof Ending) return new Ending(error.exitCode, `${error.message}\n${sentence}`)
+  if (!(error instanceof QueueError)) return error
+  return new QueueError(error.code, `${error.message}\n${sentence}`, { cause: error.cause })
+}
+
 /** Say why a command failed, and set the exit code of the process. */
 export function endWith(error: unknown): void {
   process.exitCode = exitCodeOf(error)

@@ -33,6 +33,12 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
     .join('\n')
 }
 
+/** A line for each name and what it says. */
+export function listed(lines: readonly (readonly [name: string, said: string])[]): string {
+  const width = Math.max(...lines.map(([name]) => name.length))
+  return lines.map(([name, said]) => `${name.padEnd(width)}  ${said}`).join('\n')
+}
+
 /** 100000 as 100,000. */
 export function thousands(count: number): string {
   return count.toLocaleString('en-US')

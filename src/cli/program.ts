@@ -5,14 +5,16 @@
  *   server.ts    where Postbag is: a server, or a database with the app in this process
  *   database.ts  the database, for those who work on it directly
  *   output.ts    writing results; progress.ts, confirm.ts: talking to a person; exit.ts: ending
- *   values.ts    reading option values
+ *   values.ts    reading option values; filters.ts: those that say which messages
  *
  * Modules that take long to load (pg, Hono, the embedded database) are imported by the commands that need them, when they do. */
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { addDev } from './dev.ts'
 import { exitCodesHelp } from './exit.ts'
+import { addMaintain } from './maintain.ts'
 import { addMigrate } from './migrate.ts'
+import { addPause } from './pause.ts'
 import { addPeek } from './peek.ts'
 import { addQueueCreate } from './queue/create.ts'
 import { addQueueDelete } from './queue/delete.ts'
@@ -20,6 +22,8 @@ import { addQueueList } from './queue/list.ts'
 import { addQueuePurge } from './queue/purge.ts'
 import { addQueueShow } from './queue/show.ts'
 import { addReceive } from './receive.ts'
+import { addRedrive } from './redrive.ts'
+import { addResume } from './resume.ts'
 import { addSend } from './send.ts'
 import { addStats } from './stats.ts'
 import { addToken } from './token.ts'
@@ -54,6 +58,7 @@ export function program(): Command {
   addSend(postbag)
   addReceive(postbag)
   addPeek(postbag)
+  addRedrive(postbag)
   addStats(postbag)
   postbag.commandsGroup('Queues:')
   const queue = postbag.command('queue').description('Create, list, show, delete and purge queues.')
@@ -62,8 +67,11 @@ export function program(): Command {
   addQueueShow(queue)
   addQueueDelete(queue)
   addQueuePurge(queue)
-  postbag.commandsGroup('Set up:')
+  addPause(postbag)
+  addResume(postbag)
+  postbag.commandsGroup('Set up and upkeep:')
   addMigrate(postbag)
+  addMaintain(postbag)
   addUninstall(postbag)
   addToken(postbag)
   return postbag

@@ -1,5 +1,5 @@
 /* postbag receive: messages as lines on standard output, once or for ever (follow.ts). */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { maxWaitSeconds } from '../limits.ts'
 import { Consumer } from './consumer.ts'
 import { Ending, exitCodes } from './exit.ts'
@@ -14,6 +14,7 @@ export interface ReceiveOptions extends ServerOptions {
   readonly lease?: number
   readonly follow?: boolean
   readonly ack?: boolean
+  readonly autoAck?: boolean
   readonly body?: boolean
 }
 
@@ -21,6 +22,7 @@ const help = `
 A message is a line of JSON: id, receipt, body, encoding (json, text, or base64 for bytes), type, headers, attempts, times …
 Without --ack it is only leased: settle it over HTTP with its receipt, or it is received again when the lease ends.
 With --ack it is done when standard output has taken its line; what could not be written is given back.
+With --auto-ack it is faster, and what is lost on its way here is lost.
 
 Examples:
   postbag receive orders                             one message, if there is one
@@ -38,6 +40,7 @@ export function addReceive(program: Command): void {
     .option('--lease <time>', "how long they are ours (default: the queue's)", duration)
     .option('--follow', 'go on until Ctrl-C, also when the server is away for a while')
     .option('--ack', 'delete them when they are written')
+    .addOption(new Option('--auto-ack', 'the server deletes them when it hands them out').conflicts(['ack', 'lease']))
     .option('--body', 'write only the body, byte for byte, and a line break')
     .addHelpText('after', help)
   withServerOptions(command).action(receive)

@@ -9,7 +9,7 @@ import { QueueError } from '../errors.ts'
 import { maxBatch, maxBodyBytes } from '../limits.ts'
 import { batchesOf } from './batches.ts'
 import { BadBody, messageJson, ndjsonBody, plainBody } from './body.ts'
-import { Ending, exitCodes } from './exit.ts'
+import { Ending, exitCodes, sayingMore } from './exit.ts'
 import { type Line, LineTooLong, linesOf } from './lines.ts'
 import { counted, writeJson, writeLine } from './output.ts'
 import { longPatience } from './patience.ts'
@@ -103,8 +103,6 @@ function badLine(number: number, problem: string): Ending {
 function withCount(thrown: unknown, sent: number, last: number): unknown {
   const error = thrown instanceof LineTooLong ? badLine(thrown.number, thrown.message) : thrown
   const count = sent === 0 ? 'No message was sent.' : `Sent before: ${counted(sent, 'message')}, up to line ${last}.`
-  if (error instanceof Ending) return new Ending(error.exitCode, `${error.message}\n${count}`)
-  if (!(error instanceof QueueError)) return error
-  const unsure = error.code === 'network_error' ? ' What became of those after it is not known.' : ''
-  return new QueueError(error.code, `${error.message}\n${count}${unsure}`, { cause: error.cause })
+  const unsure = error instanceof QueueError && error.code === 'network_error'
+  return sayingMore(error, unsure ? `${count} What became of those after it is not known.` : count)
 }

@@ -1,6 +1,7 @@
 /* postbag send: one message from the command line or a file, or a stream of them from standard input (send-stream.ts). */
 import { readFile, stat } from 'node:fs/promises'
 import { type Command, Option } from 'commander'
+import { defined } from '../client/effects.ts'
 import { maxBodyBytes } from '../limits.ts'
 import type { MessageOptions, SendResponse } from '../wire.ts'
 import { argumentBody, BadBody, fileBody, messageJson, plainBody, textBody, type WireBody } from './body.ts'
@@ -8,7 +9,7 @@ import { Ending, exitCodes } from './exit.ts'
 import { writeJson, writeLine } from './output.ts'
 import { sendStream } from './send-stream.ts'
 import { queuePath, type ServerOptions, useServer, withServerOptions } from './server.ts'
-import { duration, header, wholeNumber } from './values.ts'
+import { duration, header, instant, wholeNumber } from './values.ts'
 
 export interface SendOptions extends ServerOptions {
   readonly text?: boolean
@@ -18,6 +19,9 @@ export interface SendOptions extends ServerOptions {
   readonly contentType?: string
   readonly priority?: number
   readonly delay?: number
+  readonly at?: string
+  readonly ttl?: number
+  readonly group?: string
   readonly header?: Readonly<Record<string, string>>
   readonly dedupId?: string
   readonly json?: boolean
@@ -32,6 +36,7 @@ Without a body, standard input is sent: a message per line, in batches, as they 
 Examples:
   postbag send orders '{"id": 1}'                      JSON
   postbag send orders hello --type greeting --priority 5
+  postbag send orders '{"id": 1}' --group customer-7 --ttl 1h
   postbag send images --file photo.jpg --content-type image/jpeg
   postbag send orders < orders.ndjson                  each line is a JSON body
   tail -f app.log | postbag send logs --lines          each line is a text`
@@ -49,6 +54,11 @@ export function addSend(program: Command): void {
     .option('--content-type <type>', 'media type of the body, for the receiver')
     .option('--priority <number>', "0 to the queue's --max-priority; higher ones are received first", wholeNumber)
     .option('--delay <time>', "when it may be received: 30, 30s, 5m, 12h … (default: the queue's)", duration)
+    .addOption(
+      new Option('--at <time>', 'when it may be received: 2026-12-24T08:00Z').conflicts('delay').argParser(instant),
+    )
+    .option('--ttl <time>', "how long it is worth anything; not received afterwards (default: the queue's)", duration)
+    .option('--group <name>', 'messages of one group are handed out in order, one at a time')
     .option('--header <name=value>', 'a header; may be given several times', header)
     .option('--dedup-id <id>', "the same id again within the queue's dedup window sends nothing")
     .option('--json', 'report as JSON')
@@ -99,12 +109,8 @@ async function sendOne(queue: string, body: WireBody, options: SendOptions): Pro
 const kinds = { json: 'JSON', text: 'text', base64: 'bytes' } as const
 
 /** What the command line says of every message. */
-export function messageOptions({ type, contentType, priority, delay, header: headers }: SendOptions): MessageOptions {
-  return {
-    ...(type !== undefined && { type }),
-    ...(contentType !== undefined && { contentType }),
-    ...(priority !== undefined && { priority }),
-    ...(delay !== undefined && { delaySeconds: delay }),
-    ...(headers !== undefined && { headers }),
-  }
+export function messageOptions(options: SendOptions): MessageOptions {
+  const { type, contentType, priority, delay: delaySeconds, at: availableAt, ttl: ttlSeconds, group } = options
+  const { header: headers } = options
+  return defined({ type, contentType, priority, delaySeconds, availableAt, ttlSeconds, group, headers })
 }

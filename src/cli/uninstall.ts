@@ -38,7 +38,9 @@ async function contentOf(pool: pg.Pool): Promise<string | undefined> {
   const { rows } = await pool.query<{ queues: number; messages: number }>(
     `select
       (select count(*)::integer from (select from postbag.queue limit $1) as counted) as queues,
-      (select count(*)::integer from (select from postbag.message limit $1) as counted) as messages`,
+      (select count(*)::integer
+        from (select from postbag.message union all select from postbag.volatile_message limit $1) as counted
+      ) as messages`,
     [mostCounted],
   )
   const [{ queues, messages } = { queues: 0, messages: 0 }] = rows

@@ -10,6 +10,45 @@ export function duration(text: string): number {
   return Number(number) * unitSeconds[unit as keyof typeof unitSeconds]
 }
 
+/** "2026-12-24T08:00Z" and other times of ISO 8601, in UTC; those without a zone are of this machine's. */
+export function instant(text: string): string {
+  const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? new Date(text) : undefined
+  if (time === undefined || Number.isNaN(time.getTime())) {
+    throw new InvalidArgumentError('It must be a time such as 2026-12-24T08:00Z, or 2026-12-24T08:00 in local time.')
+  }
+  return time.toISOString()
+}
+
+/** "10", "10/s", "600/m", "5000/h" or "10000/d", as so many in a second. */
+export function rate(text: string): number {
+  const [, number, unit = 's'] = /^(\d+(?:\.\d+)?)(?:\/(s|m|h|d))?$/.exec(text) ?? []
+  if (number === undefined) throw new InvalidArgumentError('It must be a rate such as 10, 10/s, 600/m or 5000/h.')
+  return Number(number) / unitSeconds[unit as keyof typeof unitSeconds]
+}
+
+const unitBytes = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const
+
+/** "500", "64KiB", "10MiB", "2GiB" or "1TiB", in bytes. */
+export function bytes(text: string): number {
+  const [, number, unit] = /^(\d{1,16})(KiB|MiB|GiB|TiB)?$/.exec(text) ?? []
+  if (number === undefined) throw new InvalidArgumentError('It must be a size such as 500, 64KiB, 10MiB, 2GiB or 1TiB.')
+  return Number(number) * (unit === undefined ? 1 : unitBytes[unit as keyof typeof unitBytes])
+}
+
+export function fraction(text: string): number {
+  if (!/^\d(\.\d+)?$/.test(text)) throw new InvalidArgumentError('It must be a number such as 0.5.')
+  return Number(text)
+}
+
+/** Reads one of the values, and nothing else. */
+export function oneOf<Value extends string>(values: readonly Value[]): (text: string) => Value {
+  return (text) => {
+    const found = values.find((value) => value === text)
+    if (found === undefined) throw new InvalidArgumentError(`It must be one of ${values.join(', ')}.`)
+    return found
+  }
+}
+
 export function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
   return Number(text)

@@ -1,6 +1,7 @@
 /* The client: one server, many queues. */
-import type { QueueInfo, QueueListResponse } from '../wire.ts'
+import type { MaintainRequest, MaintainResponse, QueueInfo, QueueListResponse } from '../wire.ts'
 import { type CallOptions, type ClientOptions, type Connection, connect } from './connection.ts'
+import type { Given } from './effects.ts'
 import { Queue } from './queue.ts'
 import type { InputOf, OutputOf, StandardSchema } from './schema.ts'
 
@@ -8,6 +9,8 @@ export interface ListOptions extends CallOptions {
   /** Only queues whose name starts with it. Defaults to all. */
   readonly prefix?: string | undefined
 }
+
+export interface MaintainOptions extends Given<MaintainRequest>, CallOptions {}
 
 /** Make a client. It holds nothing open: make one per process, or per request where a platform wants that. */
 export function createClient(options: ClientOptions): Client {
@@ -44,5 +47,11 @@ export class Client {
       next = data.next
       query.set('after', next ?? '')
     } while (next !== undefined)
+  }
+
+  /** Clear away what time has ended, in all queues: expired messages, old dead letters, forgotten dedup ids. Sending and receiving do
+   * so too, as they go; this is for queues where nothing happens. While the answer says `more`, call it again. */
+  async maintain({ signal, ...request }: MaintainOptions = {}): Promise<MaintainResponse> {
+    return (await this.#connection.call<MaintainResponse>('POST', '/maintain', request, { signal })).data
   }
 }

@@ -1,19 +1,21 @@
 /* consume: receive, handle, settle, until told to stop.
  *
  *  1. One loop receives, by long poll, as many messages as there are free hands; so the batches grow with the load.
- *  2. A hand is free again when its handler ends. The ack goes out beside the next receive (settler.ts); messages that wait for their ack
- *     count up to once more the concurrency, so that a slow server slows the receiving down.
+ *  2. A hand takes one message, or all that a receive brought of one group: these one after the other, because they are one lease, and
+ *     when one fails, the server takes back those behind it. (A fair queue's have a lease each, but look the same from here.) A hand is
+ *     free again when its last handler ends. The ack goes out beside the next receive (settler.ts); messages that wait for their ack, or
+ *     for their turn, count up to once more the concurrency, so that a slow server slows the receiving down.
  *  3. A message that was received is kept (leases.ts) until it is settled.
  *  4. Stopping (the caller's signal, a loop that is left, an error that will not pass) ends the receiving; handlers run to their end, and
- *     what arrives from then on is given back at once. A receive that is under way has half a second to come back with what the server
- *     may just be leasing to us, then it is aborted: an idle poll could take 20 s more, and to stop must be quick. If the server leases
- *     a message in that very instant, it comes back when its lease ends.
+ *     what arrives from then on, or waits for its turn, is given back. A receive that is under way has half a second to come back with
+ *     what the server may just be leasing to us, then it is aborted: an idle poll could take 20 s more, and to stop must be quick. If
+ *     the server leases a message in that very instant, it comes back when its lease ends.
  *  5. A server that is away is asked again with a growing backoff, for ever. What will not pass (401, 403, 404 …) ends the consumer. */
 import { QueueError } from '../errors.ts'
 import { backoffMilliseconds } from './backoff.ts'
 import { type Held, type HeldMessage, hold } from './held.ts'
 import { isOurs, keepLeases } from './leases.ts'
-import type { Message } from './message.ts'
+import { errorText, type Message } from './message.ts'
 import { type Delivery, receive } from './receive.ts'
 import type { RemoteQueue } from './remote.ts'
 import { createSettler } from './settler.ts'
@@ -21,19 +23,20 @@ import { createSettler } from './settler.ts'
 const WAIT_SECONDS = 20
 const GRACE_MILLISECONDS = 500
 const MAX_CONCURRENCY = 1000
-const LONGEST_NACK_SECONDS = 60
 
 export interface ConsumeOptions<Body = unknown> {
-  /** How many messages are in hand at once, 1 – 1000: handlers that run side by side; in a `for await` loop, which handles one after the
-   * other, messages fetched ahead. Defaults to 1, which keeps the queue's order. Too low: a request per message; too high: messages
-   * wait here while another consumer idles. */
+  /** How many handlers run side by side, 1 – 1000; in a `for await` loop, which handles one after the other, messages fetched ahead.
+   * Messages of one group that a receive brought together are handled in their order, one after the other, also in a fair queue; and
+   * when one fails, those behind it are given back. Defaults to 1, which keeps the queue's order. Too low: a request per message; too
+   * high: messages wait here (up to twice as many are in hand) while another consumer idles. */
   readonly concurrency?: number | undefined
   /** The lease, in seconds, 1 – 43200, extended by itself at every third of it. Defaults to 30. Too short: a server that is away for so
    * long costs the lease; too long: what a crashed consumer had comes back late. */
   readonly leaseSeconds?: number | undefined
-  /** After how many seconds a message whose handler threw may be received again, 0 – 31536000. Defaults to 1, 2, 4 … 60 by its attempts.
-   * 0: a message that always fails keeps the consumer busy. */
-  readonly nackDelaySeconds?: number | ((message: Message<Body>, error: unknown) => number) | undefined
+  /** After how many seconds a message whose handler threw may be received again, 0 – 31536000. Defaults to what the queue's retry policy
+   * says, which is better known there: to all consumers, and to people. A queue without one (its retryDelaySeconds is 0) hands the
+   * message out again at once, so one that always fails keeps the consumer busy until maxAttempts. */
+  readonly retryDelaySeconds?: number | ((message: Message<Body>, error: unknown) => number | undefined) | undefined
   /** Hears of everything that goes wrong: handlers that threw and leases lost (with the message), servers away, acks refused. Throwing
    * from it ends the consumer with that error. Without it trouble shows only in the messages' lastError. */
   readonly onError?: ((error: unknown, message?: HeldMessage<Body>) => void) | undefined
@@ -42,7 +45,7 @@ export interface ConsumeOptions<Body = unknown> {
   readonly signal?: AbortSignal | undefined
 }
 
-/** What a handler resolves to when the message was not handled after all: it may be received again at once. */
+/** What a handler resolves to when the message was not handled after all: it may be received again at once, and this attempt does not count. */
 export const GIVE_BACK = Symbol()
 
 /** @param handle its message is acked when it resolves, unless it settled the message itself, and nacked when it rejects.
@@ -53,7 +56,7 @@ export async function consume<Body>(
   handle: (message: HeldMessage<Body>) => unknown,
   stopping = new AbortController(),
 ): Promise<void> {
-  const { concurrency = 1, leaseSeconds = 30, nackDelaySeconds = nackBackoffSeconds, onError, signal } = options
+  const { concurrency = 1, leaseSeconds = 30, retryDelaySeconds, onError, signal } = options
   mustBeBetween('concurrency', concurrency, 1, MAX_CONCURRENCY)
   mustBeBetween('leaseSeconds', leaseSeconds, 1, 43_200)
   const { now, random, sleep } = queue.connection.effects
@@ -87,7 +90,7 @@ export async function consume<Body>(
       }
       const asked = now()
       const deliveries = await poll(free)
-      for (const delivery of deliveries) take(delivery)
+      for (const line of Map.groupBy(deliveries, (delivery) => delivery.group ?? delivery).values()) take(line)
       // A stopping server or a proxy answers at once instead of waiting; asking again at once would be a busy loop.
       empty = deliveries.length === 0 && now() - asked < 1000 ? empty + 1 : 0
       if (empty > 0) await sleep(backoffMilliseconds(empty, 0, random), polling.signal)
@@ -125,33 +128,52 @@ export async function consume<Body>(
     })
   }
 
-  function take(delivery: Delivery): void {
-    const one = hold<Body>(queue, delivery, leaseSeconds, release)
-    held.add(one)
-    if (stopping.signal.aborted) one.settlement = settleLater(one, 'nack')
-    const ending: Promise<void> = (one.settlement ? settled(one) : handleAndSettle(one))
-      .catch(fail)
-      .finally(() => work.delete(ending))
+  /** @param deliveries one, or those of one group. */
+  function take(deliveries: readonly Delivery[]): void {
+    const line = deliveries.map((delivery) => hold<Body>(queue, delivery, leaseSeconds, release))
+    for (const one of line) held.add(one)
+    const ending: Promise<void> = handleInOrder(line).finally(() => work.delete(ending))
     work.add(ending)
   }
 
-  async function handleAndSettle(one: Held<Body>): Promise<void> {
+  async function handleInOrder(line: readonly Held<Body>[]): Promise<void> {
+    const endings: Promise<void>[] = []
+    let goesOn = true
     handling++
-    let result: unknown
+    for (const one of line) {
+      goesOn &&= isOurs(one)
+      if (!goesOn) {
+        // Usually the server has taken it back already, and refuses. Not where the one that failed became a dead letter.
+        one.settlement = giveBack(one).catch(() => {})
+      } else if (stopping.signal.aborted) one.settlement = giveBack(one)
+      else goesOn = (await handled(one).catch(fail)) ?? false
+      endings.push(settled(one))
+    }
+    handling--
+    wake()
+    await Promise.all(endings)
+  }
+
+  /** Whether the next of its group may be handled. */
+  async function handled(one: Held<Body>): Promise<boolean> {
     try {
       void one.message.body // Throws here what the schema has against it.
-      result = await handle(one.message)
+      const result = await handle(one.message)
+      one.settlement ??= result === GIVE_BACK ? giveBack(one) : settleLater(one, 'ack')
+      return result !== GIVE_BACK && !one.nacked
     } catch (error) {
       // That the lease was lost has been reported; a handler may throw it on.
       if (isOurs(one) || error !== one.lost.signal.reason) report(error, one)
       const delaySeconds =
-        typeof nackDelaySeconds === 'function' ? nackDelaySeconds(one.message, error) : nackDelaySeconds
+        typeof retryDelaySeconds === 'function' ? retryDelaySeconds(one.message, error) : retryDelaySeconds
       one.settlement ??= settleLater(one, 'nack', { delaySeconds, error: errorText(error) })
+      return false
     }
-    handling--
-    wake()
-    one.settlement ??= settleLater(one, result === GIVE_BACK ? 'nack' : 'ack')
-    await settled(one)
+  }
+
+  /** Nobody worked on it: so it is available at once, whatever the retry policy, and has not used an attempt. */
+  function giveBack(one: Held<Body>): Promise<void> {
+    return settleLater(one, 'nack', { delaySeconds: 0, untried: true })
   }
 
   async function settled(one: Held<Body>): Promise<void> {
@@ -168,15 +190,6 @@ export async function consume<Body>(
     held.delete(one)
     wake()
   }
-}
-
-/** Postgres has no U+0000; a message must not go without its nack for that. */
-function errorText(error: unknown): string {
-  return String(error).replaceAll('\0', '\uFFFD')
-}
-
-function nackBackoffSeconds({ attempts }: { readonly attempts: number }): number {
-  return Math.min(LONGEST_NACK_SECONDS, 2 ** (attempts - 1))
 }
 
 function mustBeBetween(name: string, value: number, least: number, most: number): void {

@@ -4,6 +4,11 @@
 /** Options as they may be given: one that is undefined is one that is not given. */
 export type Given<Options> = { readonly [Name in keyof Options]?: Options[Name] | undefined }
 
+/** Without what is undefined, which would hide a value that it is spread over. */
+export function defined(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
 export interface Effects {
   /** Sends the requests. Defaults to the global fetch; another one may go through a Worker's service binding, a proxy or a tracer. Must
    * honour `init.signal`: otherwise aborting waits for the answer. */

@@ -3,7 +3,7 @@ import type { Lease } from './leases.ts'
 import { type Message, toMessage } from './message.ts'
 import type { Delivery } from './receive.ts'
 import type { RemoteQueue } from './remote.ts'
-import { refuse, settle } from './settle.ts'
+import { type NackOptions, settleOne } from './settle.ts'
 
 export interface HeldMessage<Body = unknown> extends Message<Body> {
   /** Aborts when the lease is lost: somebody else may have the message now, so stop what should not be done twice. Its reason is a
@@ -13,6 +13,8 @@ export interface HeldMessage<Body = unknown> extends Message<Body> {
 
 export interface Held<Body> extends Lease {
   readonly message: HeldMessage<Body>
+  /** Its handler gave it back, to be received again: then it is the next of its group. */
+  nacked: boolean
 }
 
 /** @param release is called when the message's own ack or nack has succeeded. */
@@ -25,11 +27,11 @@ export function hold<Body>(
   const { id, receipt } = delivery
   const lost = new AbortController()
   const message = toMessage<Body>(delivery, (verb, request, options) => {
-    const outcome = settle(queue, verb, { ...request, receipts: [receipt] }, options).then(([result]) => {
-      refuse(verb, id, result?.outcome)
+    const outcome = settleOne(queue, verb, delivery, request, options).then(() => {
       if (verb !== 'extend') release(held)
     })
     if (verb !== 'extend') held.settlement = outcome
+    if (verb === 'nack') held.nacked = !(request as NackOptions).deadLetter
     return outcome
   })
   const held: Held<Body> = {
@@ -38,6 +40,7 @@ export function hold<Body>(
     lost,
     endsAt: queue.connection.effects.now() + leaseSeconds * 1000,
     settlement: undefined,
+    nacked: false,
     message: Object.assign(message, { signal: lost.signal }),
   }
   return held

@@ -5,28 +5,36 @@
  *   await orders.send({ id: 1 })
  *   for await (const message of orders.consume()) console.log(message.body)
  *
- * client.ts and queue.ts are what callers see; send, receive and settle are the verbs; connection.ts is one request with its retries;
+ * client.ts and queue.ts are what callers see; send, receive, look, settle and redrive are the verbs; connection.ts is one request with its retries;
  * consume.ts keeps a consumer going, with leases.ts and settler.ts beside it. */
 export { type ErrorCode, QueueError } from '../errors.ts'
 export type {
+  DeadLetter,
+  DeadLetterReason,
   Encoding,
+  MaintainResponse,
+  MessageState,
   Outcome,
   PeekedMessage,
   PeekResponse,
   QueueConfig,
   QueueInfo,
   QueueStats,
+  RedriveRequest,
+  RedriveResponse,
   SentMessage,
   Settlement,
 } from '../wire.ts'
-export { type Client, createClient, type ListOptions } from './client.ts'
+export { type Client, createClient, type ListOptions, type MaintainOptions } from './client.ts'
 export type { CallOptions, ClientOptions } from './connection.ts'
 export type { ConsumeOptions } from './consume.ts'
 export type { Effects } from './effects.ts'
 export type { HeldMessage } from './held.ts'
+export type { PeekOptions } from './look.ts'
 export type { Message } from './message.ts'
 export type { Queue } from './queue.ts'
-export type { PeekOptions, ReceiveOptions } from './receive.ts'
+export type { ReceiveOptions } from './receive.ts'
+export type { RedriveAllOptions, RedriveAllRequest } from './redrive.ts'
 export type { InputOf, OutputOf, StandardSchema } from './schema.ts'
 export type { BatchMessage, SendOptions } from './send.ts'
 export type { ExtendOptions, NackOptions } from './settle.ts'

@@ -10,8 +10,11 @@ export interface Message<Body = unknown> extends Omit<ReceivedMessage, 'body'> {
   readonly body: Body
   /** Done: delete the message. Throws a QueueError with the outcome's code, such as `lease_lost`, if the lease was not ours any more. */
   ack(options?: CallOptions): Promise<void>
-  /** Give the message back, now or after a delay. Throws like ack. */
+  /** It failed: give the message back, after `delaySeconds` or what the queue's retry policy says. With `untried`, nobody worked on it, and
+   * this attempt does not count. Throws like ack. */
   nack(options?: NackOptions): Promise<void>
+  /** Trying again is useless: make the message a dead letter at once. The error's text is kept with it. Throws like ack. */
+  reject(error?: unknown, options?: CallOptions): Promise<void>
   /** Keep the message for so many seconds from now, 0 – 43200, defaults to the queue's lease. Throws like ack, and `lease_expired` if the
    * lease had ended already. */
   extend(leaseSeconds?: number, options?: CallOptions): Promise<void>
@@ -27,6 +30,8 @@ export function toMessage<Body>(
     body: body as Body,
     ack: (options: CallOptions = {}) => settle('ack', {}, options),
     nack: ({ signal, ...request }: NackOptions = {}) => settle('nack', request, { signal }),
+    reject: (error?: unknown, options: CallOptions = {}) =>
+      settle('nack', { deadLetter: true, error: errorText(error) }, options),
     extend: (leaseSeconds?: number, options: CallOptions = {}) => settle('extend', { leaseSeconds }, options),
   }
   if (bodyError) {
@@ -38,4 +43,9 @@ export function toMessage<Body>(
     })
   }
   return message
+}
+
+/** Postgres has no U+0000; a message must not go without its nack for that. */
+export function errorText(error: unknown): string | undefined {
+  return error === undefined ? undefined : String(error).replaceAll('\0', '\uFFFD')
 }

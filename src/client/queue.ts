@@ -1,17 +1,29 @@
 /* A queue as the client sees it: one method per verb. Every method may throw a QueueError (its `code` is one of ErrorCode) and the reason of
  * the signal it was given. */
-import type { PeekResponse, QueueConfig, QueueInfo, QueueStats, SentMessage, Settlement } from '../wire.ts'
+import type {
+  PeekedMessage,
+  PeekResponse,
+  QueueConfig,
+  QueueInfo,
+  QueueStats,
+  RedriveRequest,
+  RedriveResponse,
+  SentMessage,
+  Settlement,
+} from '../wire.ts'
 import type { CallOptions, Connection, Method } from './connection.ts'
 import { type ConsumeOptions, consume } from './consume.ts'
 import type { Given } from './effects.ts'
 import type { HeldMessage } from './held.ts'
 import { iterate } from './iterate.ts'
+import { get, type PeekOptions, peek } from './look.ts'
 import { type Message, toMessage } from './message.ts'
-import { type PeekOptions, peek, type ReceiveOptions, receive } from './receive.ts'
+import { type ReceiveOptions, receive } from './receive.ts'
+import { type RedriveAllOptions, type RedriveAllRequest, redriveAll } from './redrive.ts'
 import type { RemoteQueue } from './remote.ts'
 import type { StandardSchema } from './schema.ts'
 import { type BatchMessage, type SendOptions, send } from './send.ts'
-import { type ExtendOptions, type NackOptions, refuse, settle } from './settle.ts'
+import { type ExtendOptions, type NackOptions, settle, settleOne } from './settle.ts'
 
 /** `Input` is what may be sent, `Output` what is received: both unknown without a schema. */
 export class Queue<Input = unknown, Output = Input> {
@@ -44,9 +56,32 @@ export class Queue<Input = unknown, Output = Input> {
     return (await this.#call<{ purgedMessages: number }>('POST', '/purge', {}, options)).purgedMessages
   }
 
-  /** How many messages are ready, leased and delayed. Counts at most 100,000: not for every request of a dashboard. */
+  /** How many messages are in which state, and how fast they come and go. May be asked often: counts of a large queue are some seconds
+   * old then, as `countedAt` says. */
   stats(options?: CallOptions): Promise<QueueStats> {
     return this.#call('GET', '/stats', undefined, options)
+  }
+
+  /** Hand out nothing until `resume()`. Sends go on, and what is leased can be settled. */
+  pause(options?: CallOptions): Promise<QueueInfo> {
+    return this.#call('POST', '/pause', {}, options)
+  }
+
+  /** Hand out messages again. */
+  resume(options?: CallOptions): Promise<QueueInfo> {
+    return this.#call('POST', '/resume', {}, options)
+  }
+
+  /** Bring up to 1000 dead letters back; all that fit the request, if it is called again with `next` as `after` until there is none. After a
+   * lost answer the count is what the next try found. */
+  redrive(request: Given<RedriveRequest> = {}, options?: CallOptions): Promise<RedriveResponse> {
+    return this.#call('POST', '/redrive', request, options)
+  }
+
+  /** Bring dead letters back, call after call, until there are no more, or `max`; how many it were. `ratePerSecond` is kept over all
+   * calls. */
+  redriveAll(request: RedriveAllRequest = {}, options: RedriveAllOptions = {}): Promise<number> {
+    return redriveAll(this.#remote, request, options)
   }
 
   /** Send one message: any JSON value, a string as plain text with `encoding: 'text'`, or bytes as a Uint8Array; up to 1 MiB. When this
@@ -67,16 +102,19 @@ export class Queue<Input = unknown, Output = Input> {
   async receive({ signal, ...request }: ReceiveOptions = {}): Promise<readonly Message<Output>[]> {
     const deliveries = await receive(this.#remote, request, { signal })
     return deliveries.map((delivery) =>
-      toMessage<Output>(delivery, async (verb, more, options) => {
-        const [result] = await settle(this.#remote, verb, { ...more, receipts: [delivery.receipt] }, options)
-        refuse(verb, delivery.id, result?.outcome)
-      }),
+      toMessage<Output>(delivery, (verb, more, options) => settleOne(this.#remote, verb, delivery, more, options)),
     )
   }
 
-  /** Look at messages without taking them, in the order they were sent, a page at a time. Bodies are decoded, but not checked. */
+  /** Look at messages without taking them, in the order they were sent, a page at a time: all, or those that fit every filter. Bodies are
+   * decoded, but not checked. A page may be empty and have a next one. */
   peek(options: PeekOptions = {}): Promise<PeekResponse> {
     return peek(this.#remote, options)
+  }
+
+  /** Look at one message without taking it. Throws `message_not_found` if it is not there (any more). */
+  get(id: string, options: CallOptions = {}): Promise<PeekedMessage> {
+    return get(this.#remote, id, options)
   }
 
   /** Done: delete the messages of 1 – 1000 receipts. The results, in their order, say of each whether it was ours. */
@@ -84,7 +122,8 @@ export class Queue<Input = unknown, Output = Input> {
     return settle(this.#remote, 'ack', { receipts }, options)
   }
 
-  /** Give back the messages of 1 – 1000 receipts, now or after a delay. Results as for ack. */
+  /** Give back the messages of 1 – 1000 receipts, after `delaySeconds` or what the queue's retry policy says; or, with `deadLetter`, make
+   * them dead letters; with `untried`, this attempt does not count. Results as for ack. */
   nack(receipts: readonly string[], { signal, ...request }: NackOptions = {}): Promise<readonly Settlement[]> {
     return settle(this.#remote, 'nack', { ...request, receipts }, { signal })
   }
@@ -97,11 +136,13 @@ export class Queue<Input = unknown, Output = Input> {
   /** Receive and handle messages until `signal` aborts, with their leases kept meanwhile.
    *
    * As a loop, a message is acked when the loop asks for the next one. Leaving the loop (break, return, an exception) gives the
-   * current one back, unless its ack() was called, and waits until all is settled; an iterator cannot see why it was left, so the
-   * exception does not reach lastError, and the whole loop ends. */
+   * current one back at once, unless its ack() was called, and waits until all is settled; an iterator cannot see why it was left, so the
+   * exception does not reach lastError, the attempt does not count, and the whole loop ends. The order of a group is kept by the loop's
+   * body: it must be done with a message, not leave work running, when it asks for the next. */
   consume(options?: ConsumeOptions<Output>): AsyncIterableIterator<HeldMessage<Output>>
-  /** With a handler, `concurrency` of them run side by side. A message is acked when its handler resolves and nacked with the error's text
-   * when it throws, unless the handler called ack() or nack() itself. Resolves after a graceful stop; rejects with an error that
+  /** With a handler, `concurrency` of them run side by side, messages of one group in their order. A message is acked when its handler resolves and nacked with the error's text
+   * when it throws, unless the handler called ack(), nack() or reject() itself. When it comes back is up to the queue's retry policy
+   * (retryDelaySeconds, maxAttempts …) or the option `retryDelaySeconds`. Resolves after a graceful stop; rejects with an error that
    * trying again will not heal, such as `token_expired` or `queue_not_found`. */
   consume(options: ConsumeOptions<Output>, handler: (message: HeldMessage<Output>) => unknown): Promise<void>
   consume(

@@ -1,5 +1,5 @@
-/* receive: lease messages; peek: look at them. Bodies are decoded here, and checked where there is a schema. */
-import type { PeekResponse, ReceivedMessage, ReceiveRequest, ReceiveResponse } from '../wire.ts'
+/* receive: lease messages. Bodies are decoded here, and checked where there is a schema. */
+import type { ReceivedMessage, ReceiveRequest, ReceiveResponse } from '../wire.ts'
 import type { CallOptions, Patience } from './connection.ts'
 import { decodeBody } from './content.ts'
 import type { Given } from './effects.ts'
@@ -7,13 +7,6 @@ import type { RemoteQueue } from './remote.ts'
 import { validate } from './schema.ts'
 
 export interface ReceiveOptions extends Given<ReceiveRequest>, CallOptions {}
-
-export interface PeekOptions extends CallOptions {
-  /** Most messages of the page, 1 – 1000. Defaults to 10. */
-  readonly max?: number | undefined
-  /** `next` of the page before. Defaults to the oldest message. */
-  readonly after?: string | undefined
-}
 
 /** A leased message with its body decoded, or with why the body is not what the schema wants. */
 export interface Delivery extends Omit<ReceivedMessage, 'body'> {
@@ -41,17 +34,4 @@ export async function receive(
       }
     }),
   )
-}
-
-/** A page of messages, not taken and not checked. */
-export async function peek(
-  { connection, path }: RemoteQueue,
-  { max, after, signal }: PeekOptions,
-): Promise<PeekResponse> {
-  const query = new URLSearchParams()
-  if (max !== undefined) query.set('max', `${max}`)
-  if (after !== undefined) query.set('after', after)
-  const { data } = await connection.call<PeekResponse>('GET', `${path}/messages?${query}`, undefined, { signal })
-  const messages = data.messages.map((message) => ({ ...message, body: decodeBody(message.encoding, message.body) }))
-  return { ...data, messages }
 }

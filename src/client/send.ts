@@ -2,7 +2,7 @@
 import type { MessageOptions, SendResponse, SentMessage } from '../wire.ts'
 import type { CallOptions } from './connection.ts'
 import { encodeBody } from './content.ts'
-import type { Given } from './effects.ts'
+import { defined, type Given } from './effects.ts'
 import type { RemoteQueue } from './remote.ts'
 import { validate } from './schema.ts'
 
@@ -44,9 +44,4 @@ export async function send<Body>(
     id,
     duplicate: duplicate && batch[index]?.dedupId !== undefined,
   }))
-}
-
-/** Without what is undefined, which would hide a value that it is spread over. */
-function defined(options: object): object {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }

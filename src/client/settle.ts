@@ -34,6 +34,19 @@ export async function settle(
   }))
 }
 
+/** Settle one message.
+ * @throws QueueError like refuse() */
+export async function settleOne(
+  queue: RemoteQueue,
+  verb: Verb,
+  { id, receipt }: { readonly id: string; readonly receipt: string },
+  request: object,
+  options: CallOptions,
+): Promise<void> {
+  const [result] = await settle(queue, verb, { ...request, receipts: [receipt] }, options)
+  refuse(verb, id, result?.outcome)
+}
+
 /** @throws QueueError with the outcome as its code, unless that is ok. */
 export function refuse(verb: Verb, messageId: string, outcome: Outcome = 'ok'): void {
   if (outcome === 'ok') return

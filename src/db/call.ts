@@ -34,6 +34,8 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
   PB001: 'queue_not_found',
   PB002: 'request_invalid',
   PB003: 'batch_too_large',
+  PB004: 'queue_full',
+  PB005: 'message_not_found',
 }
 
 /** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */
@@ -51,7 +53,7 @@ export function asQueueError(error: unknown): unknown {
   const { code = '', constraint = '' } = error as Error & { code?: string; constraint?: string }
 
   const own = ownCodes[code]
-  if (own) return new QueueError(own, error.message)
+  if (own) return new QueueError(own, error.message, own === 'queue_full' ? { retryAfterSeconds: 1 } : {})
   if (code === '23514') return brokenRule(constraint, error)
   if (invalidValue.test(code)) return new QueueError('request_invalid', error.message, { cause: error })
   if (notInstalled.test(code) && /postbag/.test(error.message)) {

@@ -90,7 +90,22 @@ export function printMigrations(from = 1): string {
   ].join('\n')
 }
 
-const ourRelations = ['dedup', 'message', 'migration', 'queue', 'queue_info', 'sweep']
+const ourRelations = [
+  'dedup',
+  'flow',
+  'group_change',
+  'group_pending',
+  'inbox',
+  'message',
+  'migration',
+  'queue',
+  'queue_info',
+  'sweep',
+  'tally',
+  'traffic',
+  'volatile_dedup',
+  'volatile_message',
+]
 
 /** Remove Postbag and every message in it.
  * @throws QueueError schema_mismatch if the schema holds tables that are not Postbag's: they would go with it. (A database user who is

@@ -5,6 +5,14 @@
 
 import type { ColumnType } from "kysely";
 
+export type ArrayType<T> = ArrayTypeImpl<T> extends (infer U)[]
+  ? U[]
+  : ArrayTypeImpl<T>;
+
+export type ArrayTypeImpl<T> = T extends ColumnType<infer S, infer I, infer U>
+  ? ColumnType<S[], I[], U[]>
+  : T[];
+
 export type Generated<T> = T extends ColumnType<infer S, infer I, infer U>
   ? ColumnType<S, I | undefined, U>
   : ColumnType<T, T | undefined, T>;
@@ -30,6 +38,35 @@ export interface PostbagDedup {
   expires_at: Timestamp;
   message_id: Int8;
   queue_id: Int8;
+  scope: string;
+}
+
+export interface PostbagFlow {
+  group_key: string;
+  queue_id: Int8;
+  spent_until: Timestamp;
+}
+
+export interface PostbagGroupChange {
+  arrived: ArrayType<Int8> | null;
+  change_id: Generated<Int8>;
+  changed_at: Timestamp;
+  groups: string[];
+  queue_id: Int8;
+  tidies: Generated<boolean>;
+  xact: Generated<string>;
+}
+
+export interface PostbagGroupPending {
+  group_key: string;
+  pending_id: Generated<Int8>;
+  queue_id: Int8;
+}
+
+export interface PostbagInbox {
+  consumer: string;
+  expires_at: Timestamp;
+  message_id: string;
 }
 
 export interface PostbagMessage {
@@ -38,9 +75,16 @@ export interface PostbagMessage {
   body: string | null;
   bytes: Buffer | null;
   content_type: string | null;
+  dead_at: Timestamp | null;
+  deaths: Json | null;
+  due_at: Timestamp | null;
   encoding: string;
+  expires_at: Timestamp | null;
   first_received_at: Timestamp | null;
+  group_key: string | null;
+  group_position: Int8 | null;
   headers: Json | null;
+  in_flight_until: Timestamp | null;
   last_error: string | null;
   lease_key: number | null;
   leased_until: Timestamp | null;
@@ -52,24 +96,69 @@ export interface PostbagMessage {
 }
 
 export interface PostbagQueue {
+  burst: number | null;
   created_at: Timestamp;
-  dedup_window: Generated<unknown>;
-  delay: Generated<unknown>;
-  lease: Generated<unknown>;
-  max_priority: Generated<number>;
+  dead_letter_queue: string | null;
+  dead_letter_retention: unknown;
+  dedup_by: string;
+  dedup_scope: string;
+  dedup_window: unknown;
+  delay: unknown;
+  delivery_order: string;
+  durability: string;
+  group_burst: number | null;
+  group_mode: string;
+  group_rate: number | null;
+  is_volatile: Generated<boolean | null>;
+  lease: unknown;
+  max_attempts: number | null;
+  max_bytes: Int8 | null;
+  max_in_flight: number | null;
+  max_messages: Int8 | null;
+  max_priority: number;
   name: string;
+  overflow: string;
+  paused: Generated<boolean>;
   queue_id: Generated<Int8>;
-  top_priority: Generated<number>;
+  rate: number | null;
+  retry_backoff: string;
+  retry_delay: unknown;
+  retry_jitter: number;
+  retry_max_delay: unknown;
+  top_priority: number;
+  ttl: unknown | null;
   updated_at: Timestamp;
 }
 
 export interface PostbagQueueInfo {
+  burst: number | null;
   created_at: Timestamp | null;
+  dead_letter_queue: string | null;
+  dead_letter_retention_seconds: number | null;
+  dedup_by: string | null;
+  dedup_scope: string | null;
   dedup_window_seconds: number | null;
   delay_seconds: number | null;
+  delivery_order: string | null;
+  durability: string | null;
+  group_burst: number | null;
+  group_mode: string | null;
+  group_rate: number | null;
   lease_seconds: number | null;
+  max_attempts: number | null;
+  max_bytes: Int8 | null;
+  max_in_flight: number | null;
+  max_messages: Int8 | null;
   max_priority: number | null;
   name: string | null;
+  overflow: string | null;
+  paused: boolean | null;
+  rate: number | null;
+  retry_backoff: string | null;
+  retry_delay_seconds: number | null;
+  retry_jitter: number | null;
+  retry_max_delay_seconds: number | null;
+  ttl_seconds: number | null;
   updated_at: Timestamp | null;
 }
 
@@ -80,10 +169,74 @@ export interface PostbagSweep {
   start_at: Generated<Timestamp>;
 }
 
+export interface PostbagTally {
+  blocked: Int8;
+  bytes: Int8;
+  capped: boolean;
+  counted_at: Timestamp;
+  dead: Int8;
+  delayed: Int8;
+  leased: Int8;
+  newest_id: Int8;
+  oldest_ready_at: Timestamp | null;
+  queue_id: Int8;
+  ready: Int8;
+  took_us: Int8;
+}
+
+export interface PostbagTraffic {
+  done: Int8;
+  noted_at: Timestamp;
+  queue_id: Int8;
+  sent: Int8;
+}
+
+export interface PostbagVolatileDedup {
+  dedup_id: string;
+  expires_at: Timestamp;
+  message_id: Int8;
+  queue_id: Int8;
+  scope: string;
+}
+
+export interface PostbagVolatileMessage {
+  attempts: Generated<number>;
+  available_at: Timestamp;
+  body: string | null;
+  bytes: Buffer | null;
+  content_type: string | null;
+  dead_at: Timestamp | null;
+  deaths: Json | null;
+  due_at: Timestamp | null;
+  encoding: string;
+  expires_at: Timestamp | null;
+  first_received_at: Timestamp | null;
+  group_key: string | null;
+  group_position: Int8 | null;
+  headers: Json | null;
+  in_flight_until: Timestamp | null;
+  last_error: string | null;
+  lease_key: number | null;
+  leased_until: Timestamp | null;
+  message_id: Generated<Int8>;
+  priority: Generated<number>;
+  queue_id: Int8;
+  sent_at: Timestamp;
+  type: string | null;
+}
+
 export interface DB {
   "postbag.dedup": PostbagDedup;
+  "postbag.flow": PostbagFlow;
+  "postbag.group_change": PostbagGroupChange;
+  "postbag.group_pending": PostbagGroupPending;
+  "postbag.inbox": PostbagInbox;
   "postbag.message": PostbagMessage;
   "postbag.queue": PostbagQueue;
   "postbag.queue_info": PostbagQueueInfo;
   "postbag.sweep": PostbagSweep;
+  "postbag.tally": PostbagTally;
+  "postbag.traffic": PostbagTraffic;
+  "postbag.volatile_dedup": PostbagVolatileDedup;
+  "postbag.volatile_message": PostbagVolatileMessage;
 }

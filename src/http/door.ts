@@ -9,9 +9,9 @@ import type { Hub } from '../wakeup/hub.ts'
 import { authorize } from './auth.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
-import { Problem, QueueName } from './schemas.ts'
+import { MessageIdParam, Problem, QueueName } from './schemas.ts'
 import type { Action } from './token.ts'
-import { parseJson, utf8, validate } from './validate.ts'
+import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
 /** What a request needs, given with it: on Workers a connection must not outlive its request. */
 export interface Dependencies {
@@ -33,7 +33,7 @@ type Schema = z.ZodType
 
 export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly method: 'get' | 'put' | 'post' | 'delete'
-  /** OpenAPI's form: /v1/queues/{queue} */
+  /** OpenAPI's form: /v1/queues/{queue}; {id} is that of a message. */
   readonly path: string
   readonly summary: string
   readonly needs: Action
@@ -52,6 +52,8 @@ type Given<T> = { [Key in keyof T]: Exclude<T[Key], undefined> }
 export interface Input<Query extends Schema, Body extends Schema> extends Dependencies {
   /** The queue of the path; empty for an endpoint without one. */
   readonly queue: string
+  /** The message id of the path; empty for an endpoint without one. */
+  readonly id: string
   readonly query: Given<z.infer<Query>>
   readonly body: Given<z.infer<Body>>
   readonly context: Context<DoorEnv>
@@ -70,14 +72,16 @@ export function endpoint<Query extends Schema, Body extends Schema>(
 ): void {
   const { method, path, needs, query, body } = declared
   const hasQueue = path.includes('{queue}')
-  document(door, declared, hasQueue)
+  const hasId = path.includes('{id}')
+  document(door, declared, { ...(hasQueue && { queue: QueueName }), ...(hasId && { id: MessageIdParam }) })
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
     const named = context.req.param('queue') ?? ''
     await authorize(access, context.req.raw, needs, named)
     return handle({
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
-      query: (declared.readsBody ? {} : validate(query ?? Nothing, context.req.query(), 'the query')) as Given<
+      id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
+      query: (declared.readsBody ? {} : validate(query ?? Nothing, queryOf(context), 'the query')) as Given<
         z.infer<Query>
       >,
       body: (declared.readsBody
@@ -120,9 +124,7 @@ export function jsonText(context: Context<DoorEnv>, text: string): Response {
 /** What is not declared may not be given: a purge with a filter that does not exist must not purge everything. */
 const Nothing = fields({})
 
-const pathParams = z.object({ queue: QueueName })
-
-function document(door: Door, declared: Endpoint<Schema, Schema>, hasQueue: boolean): void {
+function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
   const { method, path, summary, needs, query, body, answer, status = 200 } = declared
   const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
   door.openAPIRegistry.registerPath({
@@ -132,7 +134,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, hasQueue: bool
     description: `Needs the scope ${needs === 'admin' ? 'admin' : `${needs}:{queue}`}.`,
     security: [{ bearer: [] }],
     request: {
-      ...(hasQueue && { params: pathParams }),
+      params: z.object(inPath),
       ...(query && { query: query as z.ZodObject }),
       ...(body && {
         body: declared.readsBody

@@ -1,6 +1,7 @@
 /* Building blocks of the request schemas. Each says its rule in words ("must be between 0 and 43200, got 50000"); the subject is the
  * path, put before it by http/validate.ts. */
 import { z } from '@hono/zod-openapi'
+import { maxBatch, maxHeadersBytes, queueNamePattern, queueNameRule } from '../limits.ts'
 
 /** What was given, short enough for an error message. */
 export function shown(value: unknown): string {
@@ -8,14 +9,20 @@ export function shown(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text
 }
 
-const rule = (words: string) => ({
+/** The error of a schema, from its rule. */
+export const rule = (words: string) => ({
   error: (issue: { input?: unknown }) => `must be ${words}, got ${shown(issue.input)}`,
 })
 
+/** A number, fractions allowed. */
+export function number(min: number, max: number, description: string) {
+  const between = rule(`between ${min} and ${max}`)
+  return z.number(rule('a number')).min(min, between).max(max, between).optional().describe(description)
+}
+
 /** A number of seconds, fractions allowed. */
 export function seconds(max: number, description: string) {
-  const between = rule(`between 0 and ${max}`)
-  return z.number(rule('a number')).min(0, between).max(max, between).optional().describe(description)
+  return number(0, max, description)
 }
 
 export function wholeNumber(min: number, max: number, description: string) {
@@ -26,9 +33,19 @@ export function wholeNumber(min: number, max: number, description: string) {
 /** A number in a query string, where everything is text. */
 export function fromText<Schema extends z.ZodType>(schema: Schema) {
   return z.preprocess((value) => {
-    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : Number.NaN
-    return Number.isNaN(number) ? value : number
+    const meant = typeof value === 'string' && value.trim() !== '' ? Number(value) : Number.NaN
+    return Number.isNaN(meant) ? value : meant
   }, schema)
+}
+
+export function flag(description: string) {
+  return z.boolean(rule('true or false')).optional().describe(description)
+}
+
+/** One of several words. */
+export function oneOf<const Words extends readonly [string, string, ...string[]]>(words: Words, description: string) {
+  const listed = `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+  return z.enum(words, rule(listed)).optional().describe(description)
 }
 
 /** What text must be for Postgres to hold it. */
@@ -47,6 +64,45 @@ export function shortText(max: number, description: string) {
     .refine(isStorable, between)
     .optional()
     .describe(description)
+}
+
+/** A moment that means the same everywhere. */
+export function time(description: string) {
+  return z.iso
+    .datetime({ offset: true, ...rule('an ISO 8601 time such as 2026-01-31T12:00:00Z') })
+    .optional()
+    .describe(description)
+}
+
+/** The name of another queue. */
+export function otherQueue(description: string) {
+  return z.string(rule('a string')).regex(queueNamePattern, rule(queueNameRule)).optional().describe(description)
+}
+
+/** Strings by name. */
+export function headers(description: string) {
+  return z
+    .record(z.string(), z.string(rule('a string')), rule('an object of strings'))
+    .superRefine((given, context) => {
+      const bytes = new TextEncoder().encode(JSON.stringify(given)).length
+      if (bytes > maxHeadersBytes) {
+        context.addIssue({ code: 'custom', message: `must be at most ${maxHeadersBytes} bytes of JSON, got ${bytes}` })
+      }
+      if (!Object.entries(given).flat().every(isStorable)) {
+        context.addIssue({ code: 'custom', message: `must be ${storable}` })
+      }
+    })
+    .optional()
+    .describe(description)
+}
+
+/** 1 – 1000 of something. */
+export function batch<Schema extends z.ZodType>(schema: Schema, what: string, kind = 'an array') {
+  const size = {
+    error: ({ input }: { input?: unknown }) =>
+      `must be between 1 and ${maxBatch} ${what}, got ${(input as unknown[]).length}`,
+  }
+  return z.array(schema, rule(kind)).min(1, size).max(maxBatch, size)
 }
 
 /** An object that refuses fields it does not know, and names those it does. */

@@ -4,8 +4,18 @@ import { receive } from '../queue/receive.ts'
 import { ack, extend, nack } from '../queue/settle.ts'
 import { longPoll } from '../wakeup/long-poll.ts'
 import { type Door, endpoint, jsonText } from './door.ts'
+import {
+  AckRequest,
+  ExtendRequest,
+  NackRequest,
+  ReceiveRequest,
+  ReceiveResponse,
+  SettleResponse,
+} from './lease-schemas.ts'
 import { messagesJson } from './message-json.ts'
-import { AckRequest, ExtendRequest, NackRequest, ReceiveRequest, ReceiveResponse, SettleResponse } from './schemas.ts'
+
+/** The door's handle runs each statement as a transaction of its own. */
+const alone = { alone: true }
 
 export function mountLeaseRoutes(door: Door, access: Access): void {
   endpoint(
@@ -24,8 +34,17 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
         queue,
         waitSeconds: body.waitSeconds ?? 0,
         signal: context.req.raw.signal,
-        look: () => receive(executor, queue, body),
-        giveBack: (taken) => nack(executor, queue, { receipts: taken.map(({ receipt }) => receipt) }),
+        look: () => receive(executor, queue, body, alone),
+        giveBack: async (taken) => {
+          // With autoAck they are gone: that is what "at most once" means.
+          if (body.autoAck) return
+          await nack(
+            executor,
+            queue,
+            { receipts: taken.map(({ receipt }) => receipt), delaySeconds: 0, untried: true },
+            alone,
+          )
+        },
       })
       return jsonText(context, messagesJson(messages))
     },
@@ -41,7 +60,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
       body: AckRequest,
       answer: SettleResponse,
     },
-    async ({ queue, body, executor, context }) => context.json({ results: await ack(executor, queue, body) }),
+    async ({ queue, body, executor, context }) => context.json({ results: await ack(executor, queue, body, alone) }),
   )
   endpoint(
     door,
@@ -49,13 +68,13 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/nack',
-      summary: 'Give messages back, to be received again now or after a delay.',
+      summary: 'Give messages back, to be received again, or make dead letters of them.',
       needs: 'receive',
       body: NackRequest,
       answer: SettleResponse,
     },
     async ({ queue, body, executor, hub, context }) => {
-      const results = await nack(executor, queue, body)
+      const results = await nack(executor, queue, body, alone)
       hub.poke(queue)
       return context.json({ results })
     },
@@ -71,6 +90,6 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
       body: ExtendRequest,
       answer: SettleResponse,
     },
-    async ({ queue, body, executor, context }) => context.json({ results: await extend(executor, queue, body) }),
+    async ({ queue, body, executor, context }) => context.json({ results: await extend(executor, queue, body, alone) }),
   )
 }

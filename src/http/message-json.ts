@@ -8,7 +8,8 @@ export function messagesJson(messages: readonly Raw<ReceivedMessage | PeekedMess
   return `{"messages":[${messages.map(messageJson).join(',')}]${rest}}`
 }
 
-function messageJson({ body, ...fields }: Raw<ReceivedMessage | PeekedMessage>): string {
+/** One message. */
+export function messageJson({ body, ...fields }: Raw<ReceivedMessage | PeekedMessage>): string {
   const json = fields.encoding === 'json' ? body : JSON.stringify(body)
   return `${JSON.stringify(fields).slice(0, -1)},"body":${json}}`
 }

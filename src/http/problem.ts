@@ -27,7 +27,7 @@ export function problemResponse(
       ...headers,
       'content-type': 'application/problem+json',
       ...(requestId !== undefined && { 'x-request-id': requestId }),
-      ...(status === 503 && { 'retry-after': String(known.retryAfterSeconds ?? 1) }),
+      ...((status === 429 || status === 503) && { 'retry-after': String(known.retryAfterSeconds ?? 1) }),
       ...(status === 401 && { 'www-authenticate': 'Bearer' }),
     },
   })

@@ -1,9 +1,28 @@
 /* /v1/queues: configuration, and what concerns a queue as a whole. */
 import type { Access } from '../config.ts'
 import { queueStats } from '../queue/look.ts'
-import { createQueue, deleteQueue, describeQueue, listQueues, purgeQueue } from '../queue/queues.ts'
+import {
+  createQueue,
+  deleteQueue,
+  describeQueue,
+  listQueues,
+  pauseQueue,
+  purgeQueue,
+  resumeQueue,
+} from '../queue/queues.ts'
+import { redrive } from '../queue/redrive.ts'
 import { type Door, endpoint } from './door.ts'
-import { Deleted, ListQuery, Purged, QueueConfig, QueueInfo, QueueListResponse, QueueStats } from './schemas.ts'
+import {
+  Deleted,
+  ListQuery,
+  Purged,
+  QueueConfig,
+  QueueInfo,
+  QueueListResponse,
+  QueueStats,
+  RedriveRequest,
+  RedriveResponse,
+} from './queue-schemas.ts'
 
 export function mountQueueRoutes(door: Door, access: Access): void {
   endpoint(
@@ -77,10 +96,55 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}/stats',
-      summary: 'How many messages are ready, leased and delayed.',
+      summary: 'How many messages there are in which state, and how many come and go.',
       needs: 'receive',
       answer: QueueStats,
     },
     async ({ queue, executor, context }) => context.json(await queueStats(executor, queue)),
+  )
+  endpoint(
+    door,
+    access,
+    {
+      method: 'post',
+      path: '/v1/queues/{queue}/pause',
+      summary: 'Hand out nothing any more, until it is resumed; sending and settling go on.',
+      needs: 'admin',
+      answer: QueueInfo,
+    },
+    async ({ queue, executor, context }) => context.json(await pauseQueue(executor, queue)),
+  )
+  endpoint(
+    door,
+    access,
+    {
+      method: 'post',
+      path: '/v1/queues/{queue}/resume',
+      summary: 'Hand out messages again.',
+      needs: 'admin',
+      answer: QueueInfo,
+    },
+    async ({ queue, executor, hub, context }) => {
+      const info = await resumeQueue(executor, queue)
+      hub.poke(queue)
+      return context.json(info)
+    },
+  )
+  endpoint(
+    door,
+    access,
+    {
+      method: 'post',
+      path: '/v1/queues/{queue}/redrive',
+      summary: 'Bring dead letters back: all, or those that fit, to where each came from or into another queue.',
+      needs: 'admin',
+      body: RedriveRequest,
+      answer: RedriveResponse,
+    },
+    async ({ queue, body, executor, hub, context }) => {
+      const done = await redrive(executor, queue, body)
+      hub.poke(body.target ?? queue)
+      return context.json(done)
+    },
   )
 }

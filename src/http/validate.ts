@@ -1,5 +1,6 @@
 /* Checking a request against its schema, and saying what is wrong: subject, rule, got. */
 import type { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
 import { QueueError } from '../errors.ts'
 
 /** The checked value.
@@ -14,6 +15,12 @@ export function validate<Schema extends z.ZodType>(schema: Schema, value: unknow
     tooMany ? 'batch_too_large' : 'request_invalid',
     `${subject(issue.path) || whole} ${issue.message}`,
   )
+}
+
+/** The parameters of a request's query: a text, or several where a name stands several times. */
+export function queryOf(context: Context): Readonly<Record<string, string | readonly string[]>> {
+  const named = Object.entries(context.req.queries())
+  return Object.fromEntries(named.map(([name, texts]) => [name, texts.length === 1 ? (texts[0] ?? '') : texts]))
 }
 
 /** The text of a request's body.

@@ -10,22 +10,31 @@ import { type Clock, databaseClock } from '../clock.ts'
 import { type DatabaseHandle, executorOf } from '../db/connect.ts'
 import type {
   ExtendRequest,
+  MaintainRequest,
+  MaintainResponse,
   MessageOptions,
   NackRequest,
   PeekedMessage,
+  PeekRequest,
+  PeekResponse,
   QueueConfig,
   QueueInfo,
   QueueListResponse,
   QueueStats,
   ReceivedMessage,
   ReceiveRequest,
+  RedriveRequest,
+  RedriveResponse,
   SentMessage,
   Settlement,
 } from '../wire.ts'
-import { peek, queueStats } from './look.ts'
+import { inbox } from './inbox.ts'
+import { getMessage, peek, queueStats } from './look.ts'
+import { maintain } from './maintain.ts'
 import { bodyOf, contentOf, type Raw } from './message.ts'
-import { createQueue, deleteQueue, describeQueue, listQueues, purgeQueue } from './queues.ts'
+import { createQueue, deleteQueue, describeQueue, listQueues, pauseQueue, purgeQueue, resumeQueue } from './queues.ts'
 import { receive } from './receive.ts'
+import { redrive } from './redrive.ts'
 import { send } from './send.ts'
 import { ack, extend, nack } from './settle.ts'
 
@@ -54,10 +63,18 @@ export interface DirectQueue {
   ack(receipts: readonly string[]): Promise<readonly Settlement[]>
   nack(receipts: readonly string[], options?: Omit<NackRequest, 'receipts'>): Promise<readonly Settlement[]>
   extend(receipts: readonly string[], options?: Omit<ExtendRequest, 'receipts'>): Promise<readonly Settlement[]>
-  peek(options?: { readonly max?: number; readonly after?: string }): Promise<readonly PeekedMessage[]>
+  /** Look at messages without taking them, in the order they were sent, a page at a time. */
+  peek(request?: PeekRequest): Promise<PeekResponse>
+  /** Look at one message. */
+  get(id: string): Promise<PeekedMessage>
   /** Delete all its messages; how many there were. */
   purge(): Promise<number>
   stats(): Promise<QueueStats>
+  /** Hand out nothing any more, until it is resumed. */
+  pause(): Promise<QueueInfo>
+  resume(): Promise<QueueInfo>
+  /** Bring dead letters back, at most 1000 in one call. */
+  redrive(request?: RedriveRequest): Promise<RedriveResponse>
 }
 
 export interface Direct {
@@ -68,20 +85,28 @@ export interface Direct {
     readonly after?: string
     readonly max?: number
   }): Promise<QueueListResponse>
+  /** Clear away what is over, in all queues. */
+  maintain(request?: MaintainRequest): Promise<MaintainResponse>
+  /** True the first time that this consumer asks with this id (for 7 days), false from then on: in the transaction of the work, a message
+   * that is delivered twice takes effect once. */
+  inbox(consumer: string, messageId: string): Promise<boolean>
 }
 
 /** Postbag over a database handle. */
 export function postbag({ executor: handle, clock = databaseClock }: PostbagOptions): Direct {
   const executor = executorOf(handle)
+  const terms = { clock }
   return {
     queues: (options) => listQueues(executor, options),
+    maintain: (request) => maintain(executor, request, clock),
+    inbox: (consumer, messageId) => inbox(executor, consumer, messageId, clock),
     queue: (name) => {
       const sendBatch = (messages: readonly DirectMessage[]) =>
         send(
           executor,
           name,
           messages.map(({ body, encoding, ...options }) => ({ ...options, ...contentOf(body, encoding) })),
-          clock,
+          terms,
         )
       return {
         create: async (config) => (await createQueue(executor, name, config)).info,
@@ -92,13 +117,20 @@ export function postbag({ executor: handle, clock = databaseClock }: PostbagOpti
           return sent as SentMessage
         },
         sendBatch,
-        receive: async (request) => (await receive(executor, name, request, clock)).map(parsed),
-        ack: (receipts) => ack(executor, name, { receipts }),
-        nack: (receipts, options) => nack(executor, name, { receipts, ...options }, clock),
-        extend: (receipts, options) => extend(executor, name, { receipts, ...options }, clock),
-        peek: async (options) => (await peek(executor, name, options, clock)).messages.map(parsed),
+        receive: async (request) => (await receive(executor, name, request, terms)).map(parsed),
+        ack: (receipts) => ack(executor, name, { receipts }, terms),
+        nack: (receipts, options) => nack(executor, name, { receipts, ...options }, terms),
+        extend: (receipts, options) => extend(executor, name, { receipts, ...options }, terms),
+        peek: async (request) => {
+          const page = await peek(executor, name, request, clock)
+          return { ...page, messages: page.messages.map(parsed) }
+        },
+        get: async (id) => parsed(await getMessage(executor, name, id, clock)),
         purge: () => purgeQueue(executor, name),
         stats: () => queueStats(executor, name, clock),
+        pause: () => pauseQueue(executor, name, clock),
+        resume: () => resumeQueue(executor, name, clock),
+        redrive: (request) => redrive(executor, name, request, clock),
       }
     },
   }

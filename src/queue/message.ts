@@ -3,6 +3,7 @@
 import { QueueError } from '../errors.ts'
 import { maxBodyBytes } from '../limits.ts'
 import {
+  type DeadLetter,
   type Encoding,
   fromBase64,
   type MessageOptions,
@@ -69,7 +70,7 @@ function base64Bytes(text: string): number {
   return Math.floor((text.length * 3) / 4) - padding
 }
 
-/** The columns that postbag.receive and postbag.peek have in common. */
+/** The columns that postbag.receive, postbag.search and postbag.get_message have in common. */
 export interface MessageRow {
   readonly id: string
   readonly body: string
@@ -78,11 +79,15 @@ export interface MessageRow {
   readonly content_type: string | null
   readonly headers: Record<string, string> | null
   readonly priority: number
+  readonly group_key: string | null
   readonly attempts: number
   readonly sent_at: Date
+  readonly first_received_at: Date | null
+  readonly expires_at: Date | null
+  readonly deaths: readonly DeadLetter[] | null
 }
 
-/** What both kinds of a stored message show. */
+/** What every look at a stored message shows. */
 export function storedFields(row: MessageRow) {
   return {
     id: row.id,
@@ -92,8 +97,12 @@ export function storedFields(row: MessageRow) {
     ...(row.content_type !== null && { contentType: row.content_type }),
     headers: row.headers ?? {},
     priority: row.priority,
+    ...(row.group_key !== null && { group: row.group_key }),
     attempts: row.attempts,
     sentAt: isoTime(row.sent_at),
+    ...(row.first_received_at && { firstReceivedAt: isoTime(row.first_received_at) }),
+    ...(row.expires_at && { expiresAt: isoTime(row.expires_at) }),
+    ...(row.deaths && { deadLetters: row.deaths.map((death) => ({ ...death, at: isoTime(death.at) })) }),
   }
 }
 

@@ -1,17 +1,8 @@
-/* Queues themselves: create or replace, describe, list, delete, purge. */
+/* Queues themselves: create or replace, describe, list, delete, purge, pause, resume. */
+import { type Clock, databaseClock } from '../clock.ts'
 import { call, callOne, type Executor, neverCached } from '../db/call.ts'
 import type { QueueConfig, QueueInfo, QueueListResponse } from '../wire.ts'
-import { isoTime } from './message.ts'
-
-interface QueueRow {
-  readonly name: string
-  readonly lease_seconds: number
-  readonly delay_seconds: number
-  readonly max_priority: number
-  readonly dedup_window_seconds: number
-  readonly created_at: Date
-  readonly updated_at: Date
-}
+import { configToSql, type QueueRow, queueInfo } from './config.ts'
 
 /** Create a queue, or replace the whole configuration of the one with this name; what is not given gets its default.
  * @throws QueueError request_invalid. */
@@ -20,24 +11,12 @@ export async function createQueue(
   queue: string,
   config: QueueConfig = {},
 ): Promise<{ readonly info: QueueInfo; readonly created: boolean }> {
+  const { named, values } = configToSql(config, 2)
   const row = await callOne<QueueRow & { readonly created: boolean }>(
     executor,
     `select info.*, info.created_at = info.updated_at as created
-    from postbag.create_queue(
-      $1,
-      lease => make_interval(secs => $2::double precision),
-      delay => make_interval(secs => $3::double precision),
-      max_priority => $4::integer,
-      dedup_window => make_interval(secs => $5::double precision),
-      now => clock_timestamp()
-    ) as info`,
-    [
-      queue,
-      config.leaseSeconds ?? 30,
-      config.delaySeconds ?? 0,
-      config.maxPriority ?? 0,
-      config.dedupWindowSeconds ?? 300,
-    ],
+    from postbag.create_queue($1, now => clock_timestamp()${named && `, ${named}`}) as info`,
+    [queue, ...values],
   )
   return { info: queueInfo(row), created: row.created }
 }
@@ -89,14 +68,25 @@ export async function purgeQueue(executor: Executor, queue: string): Promise<num
   return Number(row.purged)
 }
 
-function queueInfo(row: QueueRow): QueueInfo {
-  return {
-    name: row.name,
-    leaseSeconds: row.lease_seconds,
-    delaySeconds: row.delay_seconds,
-    maxPriority: row.max_priority,
-    dedupWindowSeconds: row.dedup_window_seconds,
-    createdAt: isoTime(row.created_at),
-    updatedAt: isoTime(row.updated_at),
-  }
+/** Hand out nothing any more, until it is resumed; sending and settling go on.
+ * @throws QueueError queue_not_found. */
+export async function pauseQueue(executor: Executor, queue: string, clock: Clock = databaseClock): Promise<QueueInfo> {
+  return queueInfo(
+    await callOne<QueueRow>(executor, `select * from postbag.pause($1, coalesce($2::timestamptz, clock_timestamp()))`, [
+      queue,
+      clock(),
+    ]),
+  )
+}
+
+/** Hand out messages again.
+ * @throws QueueError queue_not_found. */
+export async function resumeQueue(executor: Executor, queue: string, clock: Clock = databaseClock): Promise<QueueInfo> {
+  return queueInfo(
+    await callOne<QueueRow>(
+      executor,
+      `select * from postbag.resume($1, coalesce($2::timestamptz, clock_timestamp()))`,
+      [queue, clock()],
+    ),
+  )
 }

@@ -1,32 +1,55 @@
 /* ack, nack, extend: what the owner of a lease does with it. One outcome per receipt, in their order; a refused receipt changes
  * nothing. All in the executor's transaction, so that work and ack can commit together. */
-import { type Clock, databaseClock } from '../clock.ts'
-import { call, type Executor, neverCached } from '../db/call.ts'
+import { call, type Executor } from '../db/call.ts'
 import type { AckRequest, ExtendRequest, NackRequest, Settlement } from '../wire.ts'
+import { type Terms, termsToSql } from './terms.ts'
 
 /** The messages are done: delete them.
  * @throws QueueError queue_not_found, request_invalid, batch_too_large. */
-export async function ack(executor: Executor, queue: string, { receipts }: AckRequest): Promise<readonly Settlement[]> {
-  return call<Settlement>(executor, `select receipt, outcome from postbag.ack($1, $2::jsonb) where ${neverCached}`, [
-    queue,
-    JSON.stringify(receipts),
-  ])
+export async function ack(
+  executor: Executor,
+  queue: string,
+  { receipts }: AckRequest,
+  terms: Terms = {},
+): Promise<readonly Settlement[]> {
+  return call<Settlement>(
+    executor,
+    `select receipt, outcome from postbag.ack(
+      $1, $2::jsonb, now => coalesce($3::timestamptz, clock_timestamp()), alone => $4::boolean
+    )`,
+    [queue, JSON.stringify(receipts), ...termsToSql(terms)],
+  )
 }
 
-/** Give messages back, to be received again after delaySeconds.
+/** Give messages back, to be received again after delaySeconds, or make dead letters of them.
  * @throws QueueError queue_not_found, request_invalid, batch_too_large. */
 export async function nack(
   executor: Executor,
   queue: string,
-  { receipts, delaySeconds = 0, error }: NackRequest,
-  clock: Clock = databaseClock,
+  { receipts, delaySeconds, error, deadLetter = false, untried = false }: NackRequest,
+  terms: Terms = {},
 ): Promise<readonly Settlement[]> {
   return call<Settlement>(
     executor,
     `select receipt, outcome from postbag.nack(
-      $1, $2::jsonb, make_interval(secs => $3::double precision), $4, coalesce($5::timestamptz, clock_timestamp())
+      $1,
+      $2::jsonb,
+      delay => make_interval(secs => $5::double precision),
+      error => $6,
+      now => coalesce($3::timestamptz, clock_timestamp()),
+      dead_letter => $7::boolean,
+      untried => $8::boolean,
+      alone => $4::boolean
     )`,
-    [queue, JSON.stringify(receipts), delaySeconds, error && storable(error), clock()],
+    [
+      queue,
+      JSON.stringify(receipts),
+      ...termsToSql(terms),
+      delaySeconds,
+      error && storable(error),
+      deadLetter,
+      untried,
+    ],
   )
 }
 
@@ -36,14 +59,18 @@ export async function extend(
   executor: Executor,
   queue: string,
   { receipts, leaseSeconds }: ExtendRequest,
-  clock: Clock = databaseClock,
+  terms: Terms = {},
 ): Promise<readonly Settlement[]> {
   return call<Settlement>(
     executor,
     `select receipt, outcome from postbag.extend(
-      $1, $2::jsonb, make_interval(secs => $3::double precision), coalesce($4::timestamptz, clock_timestamp())
+      $1,
+      $2::jsonb,
+      lease => make_interval(secs => $5::double precision),
+      now => coalesce($3::timestamptz, clock_timestamp()),
+      alone => $4::boolean
     )`,
-    [queue, JSON.stringify(receipts), leaseSeconds, clock()],
+    [queue, JSON.stringify(receipts), ...termsToSql(terms), leaseSeconds],
   )
 }
 

@@ -1,7 +1,7 @@
 /* npm run bench: figures as a table, and as JSON in bench.json. Own Postgres on disk with default durability. Contenders run in turn,
  * three rounds, medians; what counts is the ratio within one run, because machines are noisy.
  *
- *   npm run bench              about two minutes
+ *   npm run bench              about six minutes
  *   npm run bench -- --quick   shorter rounds, rougher figures */
 import { execFileSync } from 'node:child_process'
 import { rm, writeFile } from 'node:fs/promises'
@@ -22,25 +22,40 @@ interface Figure {
   readonly rates: readonly number[]
   readonly p50Millis: number
   readonly p99Millis: number
-  /** Median of the ratios to the plain table in the same round. */
-  readonly ratioToPlain?: number
+  /** Median of the ratios to the scenario's first contender in the same round. */
+  readonly ratio?: number
 }
 
 const { values: options } = parseArgs({ options: { quick: { type: 'boolean', default: false } } })
 const seconds = options.quick ? 1 : 4
 const rounds = 3
 const connections = 8
+const backlog = options.quick ? 20_000 : 200_000
 
 const folder = await scratchFolder()
 const server = await startEmbedded({ dataDir: folder, settings: { max_connections: '200' } })
 try {
   const pool = new pg.Pool({ connectionString: server.url })
   await install(pool)
-  const contenders = [postbagCycle, plainCycle]
-  for (const contender of contenders) await contender.prepare(pool)
+  const durable = postbagCycle('postbag', 'bench')
+  const againstPlain = [plainCycle, durable]
+  const kinds = [
+    durable,
+    postbagCycle('relaxed durability', 'relaxed', { config: `, durability => 'relaxed'` }),
+    postbagCycle('volatile', 'volatile', { config: `, durability => 'volatile'` }),
+    postbagCycle('10,000 groups', 'few-groups', { groups: 10_000, backlog }),
+    postbagCycle('100,000 groups', 'many-groups', { groups: 100_000, backlog }),
+    postbagCycle('fair, 100 groups', 'fair', { config: `, group_mode => 'fair'`, groups: 100, backlog }),
+    postbagCycle('all its limits', 'limited', {
+      config: `, max_messages => 1000000, max_in_flight => 100000, rate => 1000000`,
+    }),
+  ]
+  console.error(`preparing: ${backlog} messages wait in each queue with groups`)
+  for (const contender of new Set([...againstPlain, ...kinds])) await contender.prepare(pool)
 
   const figures: Figure[] = []
-  for (const batch of [1, 10, 100]) figures.push(...(await sqlCycles(contenders, batch)))
+  for (const batch of [1, 10, 100]) figures.push(...(await sqlCycles('SQL full cycle', againstPlain, batch)))
+  for (const batch of [1, 10, 100]) figures.push(...(await sqlCycles('Kinds of queues', kinds, batch)))
   figures.push(await httpSends())
 
   console.table(figures.map(toRow))
@@ -54,8 +69,8 @@ try {
   await rm(folder, { recursive: true, force: true })
 }
 
-async function sqlCycles(contenders: readonly Contender[], batch: number): Promise<Figure[]> {
-  const scenario = `SQL full cycle, batch ${batch}, ${connections} connections`
+async function sqlCycles(title: string, contenders: readonly Contender[], batch: number): Promise<Figure[]> {
+  const scenario = `${title}, batch ${batch}, ${connections} connections`
   const runs = contenders.map((contender) => ({
     contender,
     rates: [] as number[],
@@ -71,14 +86,14 @@ async function sqlCycles(contenders: readonly Contender[], batch: number): Promi
       run.p99.push(measured.p99)
     }
   }
-  const plain = runs.find((run) => run.contender === plainCycle)
+  const [first] = runs
   return runs.map((run) => ({
     scenario,
     contender: run.contender.name,
     rates: run.rates,
     p50Millis: median(run.p50),
     p99Millis: median(run.p99),
-    ...(plain && run !== plain && { ratioToPlain: median(run.rates.map((rate, n) => rate / (plain.rates[n] ?? 0))) }),
+    ...(first && run !== first && { ratio: median(run.rates.map((rate, n) => rate / (first.rates[n] ?? 0))) }),
   }))
 }
 
@@ -111,7 +126,7 @@ function toRow(figure: Figure) {
     range: `${whole(Math.min(...figure.rates))} – ${whole(Math.max(...figure.rates))}`,
     'p50 ms': Number(figure.p50Millis.toFixed(1)),
     'p99 ms': Number(figure.p99Millis.toFixed(1)),
-    '× plain': figure.ratioToPlain === undefined ? '' : Number(figure.ratioToPlain.toFixed(2)),
+    '× first': figure.ratio === undefined ? '' : Number(figure.ratio.toFixed(2)),
   }
 }
 

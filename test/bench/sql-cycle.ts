@@ -12,20 +12,41 @@ export interface Contender {
 /** 200 bytes as JSON. */
 const body = { event: 'order.created', filling: 'x'.repeat(163) }
 
-export const postbagCycle: Contender = {
-  name: 'postbag',
-  async prepare(pool) {
-    await pool.query(`select name from postbag.create_queue('bench')`)
-  },
-  async round(client, batch) {
-    const messages = JSON.stringify(Array.from({ length: batch }, () => ({ json: JSON.stringify(body) })))
-    await client.query(`select id from postbag.send_batch('bench', $1::jsonb)`, [messages])
-    const received = await client.query(`select receipt, body from postbag.receive('bench', $1::integer)`, [batch])
-    if (received.rows.length === 0) return 0
-    const receipts = JSON.stringify(received.rows.map((row) => row.receipt))
-    await client.query(`select outcome from postbag.ack('bench', $1::jsonb)`, [receipts])
-    return received.rows.length
-  },
+/** A queue of Postbag; with groups, messages go to a random one of so many, and so many wait before measuring starts. */
+export function postbagCycle(
+  name: string,
+  queue: string,
+  options: { readonly config?: string; readonly groups?: number; readonly backlog?: number } = {},
+): Contender {
+  const { config = '', groups, backlog = 0 } = options
+  const content = JSON.stringify(body)
+  const message = () => ({
+    json: content,
+    ...(groups !== undefined && { group: `group-${Math.floor(Math.random() * groups)}` }),
+  })
+  const send = (session: pg.Pool | pg.Client, batch: number) =>
+    session.query(`select id from postbag.send_batch($1, $2::jsonb, alone => true)`, [
+      queue,
+      JSON.stringify(Array.from({ length: batch }, message)),
+    ])
+  return {
+    name,
+    async prepare(pool) {
+      await pool.query(`select name from postbag.create_queue($1 ${config})`, [queue])
+      for (let sent = 0; sent < backlog; sent += 1000) await send(pool, 1000)
+    },
+    async round(client, batch) {
+      await send(client, batch)
+      const received = await client.query(`select receipt, body from postbag.receive($1, $2::integer, alone => true)`, [
+        queue,
+        batch,
+      ])
+      if (received.rows.length === 0) return 0
+      const receipts = JSON.stringify(received.rows.map((row) => row.receipt))
+      await client.query(`select outcome from postbag.ack($1, $2::jsonb, alone => true)`, [queue, receipts])
+      return received.rows.length
+    },
+  }
 }
 
 export const plainCycle: Contender = {

@@ -8,6 +8,22 @@ import { exitCodes, exitCodesHelp } from '../../src/cli/exit.ts'
 import { createClient } from '../../src/client/index.ts'
 import { createPlace, postbag } from './command.ts'
 
+const commands = [
+  'dev',
+  'send',
+  'receive',
+  'peek',
+  'redrive',
+  'stats',
+  'queue',
+  'pause',
+  'resume',
+  'migrate',
+  'maintain',
+  'uninstall',
+  'token',
+]
+
 const nobody = { POSTBAG_URL: 'http://127.0.0.1:9999' }
 
 describe('postbag', () => {
@@ -24,7 +40,7 @@ describe('postbag', () => {
     const { code, stdout } = await postbag(['--help'])
 
     assert.equal(code, 0)
-    for (const command of ['dev', 'send', 'receive', 'peek', 'stats', 'queue', 'migrate', 'uninstall', 'token']) {
+    for (const command of commands) {
       assert.match(stdout, new RegExp(`^  ${command}\\b`, 'm'))
     }
     for (const exitCode of Object.values(exitCodes)) assert.match(exitCodesHelp, new RegExp(`^  ${exitCode} `, 'm'))
@@ -40,6 +56,15 @@ describe('postbag', () => {
     ['queue', 'creat', 'orders'],
     ['stats', 'orders', '--url', 'localhost'],
     ['receive', 'orders', '--follow', '--wait', '5'],
+    ['receive', 'orders', '--auto-ack', '--ack'],
+    ['receive', 'orders', '--auto-ack', '--lease', '5'],
+    ['queue', 'create', 'orders', '--order', 'filo'],
+    ['queue', 'create', 'orders', '--rate', 'fast'],
+    ['peek', 'orders', '--state', 'lost'],
+    ['peek', 'orders', '17', '--state', 'dead'],
+    ['redrive', 'orders', '--reason', 'bad luck'],
+    ['redrive', '--dry-run'],
+    ['maintain', 'orders'],
   ]) {
     test(`refuses wrong usage: postbag ${args.join(' ')}`, async () => {
       const { code, stdout, stderr } = await postbag(args, { env: nobody })
@@ -81,6 +106,10 @@ describe('where Postbag is', () => {
     assert.equal(JSON.parse(stats.stdout).ready, 1)
     assert.equal(received.stdout, '{"n": 1.0}\n')
     assert.deepEqual([stats.code, received.code, empty.code], [0, 0, 3])
+    for (const args of [['pause', 'orders'], ['resume', 'orders'], ['redrive', 'orders'], ['maintain']]) {
+      const { code, stderr } = await postbag(args, { env })
+      assert.deepEqual([code, stderr], [0, ''], args.join(' '))
+    }
   })
 
   test('is port 8787 or PORT of this machine else, and if nothing is there it says what to do', async () => {

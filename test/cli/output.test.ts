@@ -1,7 +1,7 @@
 /* How results look to people. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { counted, spoken, table } from '../../src/cli/output.ts'
+import { counted, listed, spoken, table } from '../../src/cli/output.ts'
 
 test('a table has columns as wide as their widest cell', () => {
   assert.equal(
@@ -13,6 +13,16 @@ test('a table has columns as wide as their widest cell', () => {
       ],
     ),
     ['NAME    N', 'a       1', 'longer'].join('\n'),
+  )
+})
+
+test('a list has what is said in one column', () => {
+  assert.equal(
+    listed([
+      ['id', '1'],
+      ['sent at', 'noon'],
+    ]),
+    'id       1\nsent at  noon',
   )
 })
 

@@ -1,7 +1,7 @@
-/* postbag queue …, stats and peek: what they do, and what they say to people and to machines. */
+/* postbag queue …, pause, resume and stats: what they do, and what they say to people and to machines. */
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
-import { type Client, createClient } from '../../src/client/index.ts'
+import { type Client, createClient, type QueueConfig } from '../../src/client/index.ts'
 import { createPlace, jsonLines, type Outcome, postbag } from './command.ts'
 
 let client: Client
@@ -18,23 +18,49 @@ describe('postbag queue create', () => {
     const { code, stdout } = await run('queue', 'create', 'plain')
 
     assert.equal(code, 0)
-    assert.equal(stdout, 'Created queue plain: lease 30 s, delay 0 s, no priorities, dedup window 5 min.\n')
+    assert.equal(stdout, 'Created queue plain: the default settings.\n')
     assert.equal((await client.queue('plain').info()).leaseSeconds, 30)
   })
 
   test('takes every setting, with times in any unit', async () => {
-    const settings = ['--lease', '5m', '--delay', '1.5', '--max-priority', '9', '--dedup-window', '1d']
+    const given: [option: string, value: string, field: keyof QueueConfig, meant: string | number][] = [
+      ['--order', 'lifo', 'order', 'lifo'],
+      ['--max-priority', '9', 'maxPriority', 9],
+      ['--groups', 'fair', 'groups', 'fair'],
+      ['--lease', '5m', 'leaseSeconds', 300],
+      ['--delay', '1.5', 'delaySeconds', 1.5],
+      ['--ttl', '7d', 'ttlSeconds', 604_800],
+      ['--max-attempts', '5', 'maxAttempts', 5],
+      ['--retry-delay', '10', 'retryDelaySeconds', 10],
+      ['--retry-backoff', 'exponential', 'retryBackoff', 'exponential'],
+      ['--retry-max-delay', '10m', 'retryMaxDelaySeconds', 600],
+      ['--retry-jitter', '0.5', 'retryJitter', 0.5],
+      ['--dead-letter-queue', 'set', 'deadLetterQueue', 'set'],
+      ['--dead-letter-retention', '1d', 'deadLetterRetentionSeconds', 86_400],
+      ['--dedup-window', '1d', 'dedupWindowSeconds', 86_400],
+      ['--dedup-by', 'content', 'dedupBy', 'content'],
+      ['--dedup-scope', 'group', 'dedupScope', 'group'],
+      ['--max-messages', '1000', 'maxMessages', 1000],
+      ['--max-bytes', '1MiB', 'maxBytes', 1_048_576],
+      ['--overflow', 'drop-oldest', 'overflow', 'drop-oldest'],
+      ['--max-in-flight', '10', 'maxInFlight', 10],
+      ['--rate', '600/m', 'ratePerSecond', 10],
+      ['--rate-burst', '20', 'rateBurst', 20],
+      ['--group-rate', '30/m', 'groupRatePerSecond', 0.5],
+      ['--group-rate-burst', '2', 'groupRateBurst', 2],
+      ['--durability', 'relaxed', 'durability', 'relaxed'],
+    ]
+    const options = given.flatMap((row) => row.slice(0, 2) as string[])
 
-    const { stdout } = await run('queue', 'create', 'set', ...settings, '--json')
+    const { stdout } = await run('queue', 'create', 'set', ...options, '--json')
+    const help = await run('queue', 'create', '--help')
 
-    const { createdAt, updatedAt, ...info } = JSON.parse(stdout)
-    assert.deepEqual(info, {
-      name: 'set',
-      leaseSeconds: 300,
-      delaySeconds: 1.5,
-      maxPriority: 9,
-      dedupWindowSeconds: 86_400,
-    })
+    const { name, paused, createdAt, updatedAt, ...config } = JSON.parse(stdout)
+    assert.deepEqual(config, Object.fromEntries(given.map(([, , field, meant]) => [field, meant])))
+    for (const option of help.stdout.match(/^ {2}--[\w-]+/gm) ?? []) {
+      const notSettings = ['--json', '--url', '--token']
+      assert.ok([...options, ...notSettings].includes(option.trim()), `${option} is tried here`)
+    }
   })
 
   test('says so if it replaced the settings of one that was there', async () => {
@@ -42,10 +68,7 @@ describe('postbag queue create', () => {
 
     const { stdout } = await run('queue', 'create', 'twice', '--delay', '3')
 
-    assert.equal(
-      stdout,
-      'Replaced the settings of queue twice: lease 30 s, delay 3 s, no priorities, dedup window 5 min.\n',
-    )
+    assert.equal(stdout, 'Replaced the settings of queue twice: delay 3 s.\n')
   })
 
   for (const [problem, args, sentence] of [
@@ -56,6 +79,8 @@ describe('postbag queue create', () => {
       /leaseSeconds must be between 0 and 43200, got 46800 \(request_invalid\)/,
     ],
     ['a priority out of range', ['x', '--max-priority', '10'], /maxPriority must be between 0 and 9, got 10/],
+    ['a burst without a rate', ['x', '--rate-burst', '10'], /rateBurst.*\(request_invalid\)/],
+    ['a dead letter queue that is not there', ['x', '--dead-letter-queue', 'nowhere'], /nowhere/],
   ] as const) {
     test(`refuses ${problem}`, async () => {
       const { code, stdout, stderr } = await run('queue', 'create', ...args)
@@ -71,13 +96,14 @@ describe('postbag queue list', () => {
   test('shows a table of those with a prefix', async () => {
     await run('queue', 'create', 'listed.a', '--max-priority', '3')
     await run('queue', 'create', 'listed.b', '--lease', '1h')
+    await run('pause', 'listed.b')
 
     const { stdout } = await run('queue', 'list', '--prefix', 'listed.')
 
     const [headings, a, b, ...rest] = stdout.trimEnd().split('\n')
-    assert.match(headings ?? '', /^NAME +LEASE +DELAY +PRIORITIES +DEDUP +CREATED AT$/)
-    assert.match(a ?? '', /^listed\.a +30 s +0 s +0 – 3 +5 min +\d{4}-/)
-    assert.match(b ?? '', /^listed\.b +1 h +0 s +- +5 min +\d{4}-/)
+    assert.match(headings ?? '', /^NAME +STATE +CREATED AT +SETTINGS$/)
+    assert.match(a ?? '', /^listed\.a +open +\d{4}-\S+ +max priority 3$/)
+    assert.match(b ?? '', /^listed\.b +paused +\d{4}-\S+ +lease 1 h$/)
     assert.deepEqual(rest, [])
   })
 
@@ -104,11 +130,23 @@ describe('postbag queue list', () => {
 
 describe('postbag queue show', () => {
   test('shows the settings', async () => {
-    await run('queue', 'create', 'shown', '--lease', '90')
+    await run('queue', 'create', 'shown', '--lease', '90', '--max-bytes', '64KiB', '--rate', '10')
 
     const { stdout } = await run('queue', 'show', 'shown')
 
-    assert.match(stdout, /^name +shown\nlease +90 s\ndelay +0 s\nmax priority +0\ndedup window +5 min\ncreated at/)
+    for (const line of [
+      /^name +shown$/m,
+      /^paused +no$/m,
+      /^lease +90 s$/m,
+      /^max attempts +no limit$/m,
+      /^dead letter queue +none$/m,
+      /^dead letter retention +14 d$/m,
+      /^max bytes +65,536 bytes$/m,
+      /^rate +10\/s$/m,
+      /^created at +\d{4}-/m,
+    ]) {
+      assert.match(stdout, line)
+    }
     assert.equal(JSON.parse((await run('queue', 'show', 'shown', '--json')).stdout).leaseSeconds, 90)
   })
 })
@@ -121,6 +159,10 @@ describe('a queue that does not exist', () => {
     ['queue', 'purge', 'absent', '--yes'],
     ['stats', 'absent'],
     ['peek', 'absent'],
+    ['peek', 'absent', '1'],
+    ['pause', 'absent'],
+    ['resume', 'absent'],
+    ['redrive', 'absent'],
     ['send', 'absent', 'hello'],
     ['receive', 'absent'],
     ['receive', 'absent', '--follow'],
@@ -175,57 +217,66 @@ describe('deleting', () => {
   }
 })
 
+describe('postbag pause', () => {
+  test('keeps messages back until postbag resume', async () => {
+    const queue = client.queue('held')
+    await queue.create()
+    await queue.send(1)
+
+    const paused = await run('pause', 'held')
+    const none = await run('receive', 'held')
+    const resumed = await run('resume', 'held')
+    const some = await run('receive', 'held', '--body')
+
+    assert.equal(paused.stdout, 'Paused queue held: "postbag resume held" lets it go on.\n')
+    assert.equal(resumed.stdout, 'Resumed queue held.\n')
+    assert.deepEqual([none.code, some.code, some.stdout], [3, 0, '1\n'])
+  })
+
+  test('tells machines what the queue is now', async () => {
+    await client.queue('held-json').create()
+
+    const paused = await run('pause', 'held-json', '--json')
+    const resumed = await run('resume', 'held-json', '--json')
+
+    assert.deepEqual([JSON.parse(paused.stdout).paused, JSON.parse(resumed.stdout).paused], [true, false])
+  })
+})
+
 describe('postbag stats', () => {
-  test('counts what is ready, leased and delayed', async () => {
+  test('counts messages by their state, and says how fresh that is', async () => {
     const queue = client.queue('counted')
     await queue.create()
-    await queue.sendBatch([{ body: 1 }, { body: 2 }, { body: 3, delaySeconds: 100 }])
-    await queue.receive()
+    await queue.sendBatch([
+      { body: 'dead' },
+      { body: 'leased', group: 'a' },
+      { body: 'blocked', group: 'a' },
+      { body: 'ready' },
+      { body: 'delayed', delaySeconds: 100 },
+    ])
+    const [dead] = await queue.receive({ max: 2 })
+    await dead?.reject()
 
     const people = await run('stats', 'counted')
     const machines = await run('stats', 'counted', '--json')
 
-    assert.match(people.stdout, /^ready {4}1, the oldest since \d{4}-.*\nleased {3}1\ndelayed {2}1\n$/)
-    const { oldestReadyAt, ...counts } = JSON.parse(machines.stdout)
-    assert.deepEqual(counts, { ready: 1, leased: 1, delayed: 1, capped: false })
-  })
-})
-
-describe('postbag peek', () => {
-  test('shows messages as a table, a page at a time, and takes none', async () => {
-    const queue = client.queue('peeked')
-    await queue.create()
-    await queue.sendBatch([
-      { body: { id: 1 }, type: 'order.created' },
-      { body: 'a\u001b[2Jb\nc', encoding: 'text' },
-      { body: Uint8Array.from([255]) },
-    ])
-
-    const { stdout } = await run('peek', 'peeked', '--max', '2')
-    const next = /--after (\d+)/.exec(stdout)?.[1] ?? ''
-    const rest = await run('peek', 'peeked', '--after', next)
-
-    assert.match(stdout, /^ID +STATE +ATTEMPTS +SENT AT +TYPE +BODY\n\d+ +ready +0 +\S+ +order\.created +\{"id":1\}\n/)
-    assert.ok(!stdout.includes('\u001b'), 'nothing that a terminal would obey')
-    assert.match(rest.stdout, /\(bytes\) \/w==\n$/)
-    assert.equal((await queue.stats()).ready, 3)
+    const [states, rates] = [people.stdout.split('\n').slice(0, 6), people.stdout.split('\n').slice(6)]
+    assert.match(states.join('\n'), /^ready +1\nleased +1\ndelayed +1\nblocked +1\ndead +1\nbytes +\d\d$/)
+    assert.match(rates[0] ?? '', /^oldest +ready since \d{4}-\S+ \(\d+ s ago\)$/)
+    assert.match(rates.slice(1, 3).join('\n'), /^in +[\d.]+\/s\nout +[\d.]+\/s$/)
+    assert.match(rates[3] ?? '', /^Counted at \d{4}-\S+ \(\d+ s ago\)\.$/)
+    const { ready, leased, delayed, blocked, capped } = JSON.parse(machines.stdout)
+    assert.deepEqual(
+      { ready, leased, delayed, blocked, capped },
+      { ready: 1, leased: 1, delayed: 1, blocked: 1, capped: false },
+    )
   })
 
-  test('prints whole messages as JSON, with their bodies as they were sent', async () => {
-    const queue = client.queue('peeked-json')
-    await queue.create()
-    await run('send', 'peeked-json', '{"n": 1.0}')
+  test('of an empty queue are zeros', async () => {
+    await client.queue('empty').create()
 
-    const { stdout } = await run('peek', 'peeked-json', '--json')
+    const { stdout } = await run('stats', 'empty')
 
-    assert.match(stdout, /,"body":\{"n": 1\.0\}\}\n$/)
-    assert.equal(jsonLines(stdout)[0]?.['state'], 'ready')
-  })
-
-  test('says that there is none', async () => {
-    await client.queue('bare').create()
-
-    assert.match((await run('peek', 'bare')).stdout, /^There is no message in bare/)
-    assert.equal((await run('peek', 'bare', '--json')).stdout, '')
+    assert.match(stdout, /^ready +0\n.*\noldest +-\nin +0\/s\nout +0\/s\n/s)
   })
 })

@@ -91,6 +91,35 @@ describe('messages', () => {
   })
 })
 
+describe('with --auto-ack, messages', () => {
+  test('are gone when they are handed out', async () => {
+    const queue = await queueWith(1, 2, 3)
+
+    const { code, stdout } = await run('receive', queue.name, '--max', '2', '--auto-ack')
+
+    assert.equal(code, 0)
+    assert.deepEqual(
+      jsonLines(stdout).map(({ body }) => body),
+      [1, 2],
+    )
+    assert.deepEqual(
+      (await queue.peek()).messages.map(({ body, state }) => [body, state]),
+      [[3, 'ready']],
+    )
+  })
+
+  test('are gone also if nobody reads them', async () => {
+    const queue = await queueWith('x'.repeat(100_000))
+    const receiving = start(['receive', queue.name, '--auto-ack'], { env: place.env })
+    receiving.child.stdout?.destroy()
+
+    const { code, stderr } = await receiving.ended
+
+    assert.deepEqual([code, stderr], [141, ''])
+    assert.deepEqual((await queue.peek()).messages, [])
+  })
+})
+
 describe('an empty queue', () => {
   test('is told by exit code 3 and no output', async () => {
     const queue = await queueWith()
@@ -139,8 +168,9 @@ describe('an empty queue', () => {
   })
 })
 
-test('what nobody reads is given back, not acked', async () => {
+test('what nobody reads is given back, not acked, at once, and without having used an attempt', async () => {
   const queue = await queueWith('x'.repeat(100_000), 'y'.repeat(100_000))
+  await queue.create({ retryDelaySeconds: 3600, maxAttempts: 1 })
   const receiving = start(['receive', queue.name, '--max', '2', '--ack', '--lease', '1h'], { env: place.env })
   receiving.child.stdout?.destroy()
 
@@ -148,7 +178,10 @@ test('what nobody reads is given back, not acked', async () => {
 
   assert.equal(code, 141)
   assert.equal(stderr, '')
-  assert.equal((await queue.stats()).ready, 2)
+  assert.deepEqual(
+    (await queue.peek()).messages.map(({ state, attempts }) => [state, attempts]),
+    Array(2).fill(['ready', 0]),
+  )
 })
 
 describe('what the server refuses', () => {

@@ -125,6 +125,24 @@ describe('what is said of the message', () => {
     await queue.purge()
   })
 
+  test('may be the time at which it is to be received', async () => {
+    const at = new Date(Date.now() + 3_600_000).toISOString()
+
+    const { stdout } = await run('send', 'orders', 'later', '--at', at, '--json')
+
+    const message = await queue.get(JSON.parse(stdout).id)
+    assert.deepEqual([message.state, message.availableAt], ['delayed', at])
+    await queue.purge()
+  })
+
+  test('may be its group and its end', async () => {
+    await run('send', 'orders', '1', '--group', 'customer-7', '--ttl', '1h')
+
+    const { group, sentAt, expiresAt } = await taken()
+    assert.equal(group, 'customer-7')
+    assert.equal(Date.parse(expiresAt ?? '') - Date.parse(sentAt), 3_600_000)
+  })
+
   test('is checked by the server', async () => {
     const { code, stderr } = await run('send', 'orders', '1', '--priority', '10')
 
@@ -155,6 +173,8 @@ describe('wrong usage', () => {
     ['--text'],
     ['--dedup-id', 'x'],
     ['1', '--header', 'nameless'],
+    ['1', '--at', 'tomorrow'],
+    ['1', '--at', '2026-12-24T08:00Z', '--delay', '5'],
   ]) {
     test(`is refused: postbag send orders ${args.join(' ')}`, async () => {
       const { code, stderr } = await run('send', 'orders', ...args)

@@ -1,7 +1,19 @@
 /* Option values: times, numbers, headers and addresses, and what is none. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { collected, duration, header, httpUrl, portNumber, wholeNumber } from '../../src/cli/values.ts'
+import {
+  bytes,
+  collected,
+  duration,
+  fraction,
+  header,
+  httpUrl,
+  instant,
+  oneOf,
+  portNumber,
+  rate,
+  wholeNumber,
+} from '../../src/cli/values.ts'
 
 describe('a time', () => {
   for (const [text, seconds] of [
@@ -33,6 +45,65 @@ describe('a number', () => {
     assert.equal(portNumber('65535'), 65_535)
     assert.throws(() => portNumber('65536'), /between 0 and 65535/)
   })
+})
+
+describe('a point in time', () => {
+  for (const [text, time] of [
+    ['2026-12-24T08:00Z', '2026-12-24T08:00:00.000Z'],
+    ['2026-12-24T08:00:30.5+01:00', '2026-12-24T07:00:30.500Z'],
+    ['2026-12-24T08:00', new Date(2026, 11, 24, 8).toISOString()],
+  ] as const) {
+    test(`is ${text}, in UTC`, () => assert.equal(instant(text), time))
+  }
+
+  for (const text of ['', 'tomorrow', '2026-12-24', '2026-13-24T08:00Z', '08:00', '1766563200']) {
+    test(`is not ${JSON.stringify(text)}`, () => assert.throws(() => instant(text), /must be a time such as/))
+  }
+})
+
+describe('a rate', () => {
+  for (const [text, perSecond] of [
+    ['10', 10],
+    ['0.5', 0.5],
+    ['10/s', 10],
+    ['600/m', 10],
+    ['1800/h', 0.5],
+    ['86400/d', 1],
+  ] as const) {
+    test(`of ${text} is ${perSecond} in a second`, () => assert.equal(rate(text), perSecond))
+  }
+
+  for (const text of ['', '-1', '10/w', '10 /s', 'fast', '/s']) {
+    test(`is not ${JSON.stringify(text)}`, () => assert.throws(() => rate(text), /must be a rate such as/))
+  }
+})
+
+describe('a size', () => {
+  for (const [text, size] of [
+    ['500', 500],
+    ['64KiB', 65_536],
+    ['10MiB', 10_485_760],
+    ['2GiB', 2_147_483_648],
+    ['1024TiB', 1_125_899_906_842_624],
+  ] as const) {
+    test(`of ${text} is ${size} bytes`, () => assert.equal(bytes(text), size))
+  }
+
+  for (const text of ['', '-1', '1.5', '10MB', '10 MiB', 'large']) {
+    test(`is not ${JSON.stringify(text)}`, () => assert.throws(() => bytes(text), /must be a size such as/))
+  }
+})
+
+test('a fraction is a number such as 0.5', () => {
+  assert.deepEqual(['0', '0.25', '1'].map(fraction), [0, 0.25, 1])
+  for (const text of ['', '.5', '50%', '-0.5', 'half']) assert.throws(() => fraction(text), /a number such as 0\.5/)
+})
+
+test('a choice is one of its values', () => {
+  const order = oneOf(['fifo', 'lifo'])
+
+  assert.equal(order('lifo'), 'lifo')
+  assert.throws(() => order('filo'), /one of fifo, lifo/)
 })
 
 describe('a header', () => {

@@ -78,7 +78,7 @@ describe('aborting', () => {
 
   test('works for every verb', async (t) => {
     const server = await serve(t, {
-      queue: Array(6).fill(silence),
+      queue: Array(11).fill(silence),
       messages: [silence, silence],
       ack: [silence],
       nack: [silence],
@@ -95,6 +95,10 @@ describe('aborting', () => {
       orders.delete({ signal }),
       orders.purge({ signal }),
       orders.stats({ signal }),
+      orders.pause({ signal }),
+      orders.resume({ signal }),
+      orders.redrive({}, { signal }),
+      orders.get('1', { signal }),
       orders.sendBatch([{ body: 1 }], { signal }),
       orders.receive({ signal }),
       orders.peek({ signal }),
@@ -102,10 +106,11 @@ describe('aborting', () => {
       orders.nack(['1.1'], { signal }),
       orders.extend(['1.1'], { signal }),
       client.queues({ signal }).next(),
+      client.maintain({ signal }),
     ]
     const ends = Promise.allSettled(calls)
     await Promise.all([
-      server.request('queue', 6),
+      server.request('queue', 11),
       server.request('messages', 2),
       server.request('receive', 1),
       server.request('ack', 1),

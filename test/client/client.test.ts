@@ -89,7 +89,13 @@ describe('messages', () => {
   test('carry what was said of them', async () => {
     const orders = postbag.queue('described')
     await orders.create({ maxPriority: 9 })
-    const said = { type: 'order.created', contentType: 'application/json', priority: 7, headers: { region: 'eu' } }
+    const said = {
+      type: 'order.created',
+      contentType: 'application/json',
+      priority: 7,
+      headers: { region: 'eu' },
+      group: 'customer-7',
+    }
 
     const { id, duplicate } = await orders.send({ id: 1 }, said)
     const [message] = await orders.receive({ leaseSeconds: 5 })
@@ -97,6 +103,59 @@ describe('messages', () => {
     assert.equal(duplicate, false)
     assert.deepEqual({ ...message, ...said, id }, message)
     assert.equal(message?.attempts, 1)
+  })
+
+  test('may have an end', async () => {
+    const orders = postbag.queue('ending')
+    await orders.create()
+
+    await orders.send(1, { ttlSeconds: 3600 })
+    const [message] = await orders.receive()
+
+    assert.equal(Date.parse(message?.expiresAt ?? ''), Date.parse(message?.sentAt ?? '') + 3_600_000)
+  })
+
+  test('may be for later', async () => {
+    const orders = postbag.queue('later')
+    await orders.create()
+    const availableAt = new Date(Date.now() + 3_600_000).toISOString()
+
+    await orders.send(1, { availableAt })
+    const { messages } = await orders.peek()
+
+    assert.deepEqual([messages[0]?.state, messages[0]?.availableAt], ['delayed', availableAt])
+  })
+
+  test('of one group are received one after the other', async () => {
+    const orders = postbag.queue('grouped')
+    await orders.create()
+    await orders.sendBatch([
+      { body: 1, group: 'a' },
+      { body: 2, group: 'a' },
+    ])
+
+    const [first] = await orders.receive()
+    const meanwhile = await orders.receive()
+    await first?.ack()
+    const [second] = await orders.receive()
+
+    assert.deepEqual([first?.body, meanwhile, second?.body], [1, [], 2])
+  })
+
+  test('with autoAck are gone when they are received, and nobody can settle them', async () => {
+    const orders = postbag.queue('auto')
+    await orders.create()
+    await orders.sendBatch([{ body: 1 }, { body: 2 }])
+
+    const [message] = await orders.receive({ autoAck: true })
+    const left = await orders.peek()
+
+    assert.deepEqual([message?.body, message?.receipt], [1, ''])
+    assert.deepEqual(
+      left.messages.map(({ body }) => body),
+      [2],
+    )
+    await assert.rejects(message?.ack() ?? Promise.resolve(), { code: 'receipt_invalid' })
   })
 
   test('with one dedupId of the caller are one message', async () => {
@@ -217,7 +276,7 @@ describe('consume', () => {
     })
 
     assert.equal(new Set(seen).size, 500)
-    assert.deepEqual(await orders.stats(), { ready: 0, leased: 0, delayed: 0, capped: false })
+    assert.deepEqual((await orders.peek()).messages, [])
   })
 
   test('keeps the order of the queue in a loop, is woken by a message, and gives back what it left', async () => {
@@ -244,7 +303,7 @@ describe('consume', () => {
     const attempts: number[] = []
     let lastError: string | undefined
 
-    await orders.consume({ nackDelaySeconds: 0, signal: stop.signal }, async (message) => {
+    await orders.consume({ retryDelaySeconds: 0, signal: stop.signal }, async (message) => {
       attempts.push(message.attempts)
       if (message.attempts === 1) throw new Error('not now')
       lastError = (await orders.peek()).messages[0]?.lastError

@@ -133,7 +133,7 @@ describe('consume ends with an error', () => {
     }
 
     await assert.rejects(
-      tireless(server).consume({ nackDelaySeconds: fail }, () => assert.fail()),
+      tireless(server).consume({ retryDelaySeconds: fail }, () => assert.fail()),
       bug,
     )
   })

@@ -35,7 +35,13 @@ describe('a for await loop over consume', () => {
     for await (const _ of queueOf(server).consume({ concurrency: 3 })) break
 
     assert.deepEqual(receipts(server, 'nack').sort(), ['1.1', '2.1', '3.1'])
-    for (const { body } of server.seen('nack')) assert.deepEqual(Object.keys(body), ['receipts'])
+    for (const { body } of server.seen('nack')) {
+      assert.deepEqual(
+        body,
+        { receipts: body.receipts, delaySeconds: 0, untried: true },
+        'at once, and without an error',
+      )
+    }
     assert.deepEqual(receipts(server, 'ack'), [])
   })
 

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { z } from 'zod'
 import { type ClientOptions, createClient, type Queue } from '../../src/client/index.ts'
 import { ManualClock, onlyGrace } from './manual-clock.ts'
-import { after, json, messages, outcome, type ScriptedServer, serve } from './scripted-server.ts'
+import { after, messages, outcome, type ScriptedServer, serve } from './scripted-server.ts'
 
 const queueOf = (server: ScriptedServer, options: Partial<ClientOptions> = {}): Queue =>
   createClient({ url: server.url, random: () => 0.5, sleep: onlyGrace, ...options }).queue('orders')
@@ -91,9 +91,8 @@ describe('consume', () => {
     assert.deepEqual(handled, ['1', '2', '3'])
   })
 
-  test('nacks what a handler threw at, with the error, later by its attempts, and goes on', async (t) => {
-    const twice = json({ messages: [{ id: '1', receipt: '1.4', attempts: 4, encoding: 'json', body: 0, headers: {} }] })
-    const server = await serve(t, { receive: [twice, messages('2')] })
+  test('nacks what a handler threw at, with the error, leaves the delay to the queue, and goes on', async (t) => {
+    const server = await serve(t, { receive: [messages('1'), messages('2')] })
     const stop = new AbortController()
     const errors: [unknown, string | undefined][] = []
     const onError = (error: unknown, message?: { id: string }) => errors.push([error, message?.id])
@@ -107,8 +106,7 @@ describe('consume', () => {
     await consumer
 
     assert.deepEqual(server.seen('nack')[0]?.body, {
-      receipts: ['1.4'],
-      delaySeconds: 8,
+      receipts: ['1.1'],
       error: 'RangeError: no such order: \uFFFD',
     })
     assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['2.1'])
@@ -116,21 +114,21 @@ describe('consume', () => {
   })
 
   test('nacks after the delay that the caller wants', async (t) => {
-    const server = await serve(t, { receive: [messages('1'), messages('2')] })
+    const server = await serve(t, { receive: [messages('1'), messages('2'), messages('3')] })
     const stop = new AbortController()
     const fail = () => {
       throw new Error('never')
     }
-    const nackDelaySeconds = ({ id }: { id: string }) => Number(id) * 100
+    const retryDelaySeconds = ({ id }: { id: string }) => (id === '3' ? undefined : Number(id) * 100)
 
-    const consumer = queueOf(server).consume({ nackDelaySeconds, signal: stop.signal }, fail)
-    await server.request('nack', 2)
+    const consumer = queueOf(server).consume({ retryDelaySeconds, signal: stop.signal }, fail)
+    await server.request('nack', 3)
     stop.abort()
     await consumer
 
     assert.deepEqual(
       server.seen('nack').map((request) => request.body.delaySeconds),
-      [100, 200],
+      [100, 200, undefined],
     )
   })
 
@@ -158,6 +156,25 @@ describe('consume', () => {
       server.seen('nack').map((request) => request.body),
       [{ receipts: ['2.1'], delaySeconds: 7 }],
     )
+  })
+
+  test('makes a dead letter of what the handler rejects', async (t) => {
+    const server = await serve(t, { receive: [messages('1')] })
+    const stop = new AbortController()
+
+    const consumer = queueOf(server).consume({ signal: stop.signal }, (message) =>
+      message.reject(new Error('no \0 id')),
+    )
+    await server.request('nack', 1)
+    stop.abort()
+    await consumer
+
+    const rejected = { receipts: ['1.1'], deadLetter: true, error: 'Error: no \uFFFD id' }
+    assert.deepEqual(
+      server.seen('nack').map((request) => request.body),
+      [rejected],
+    )
+    assert.deepEqual(server.seen('ack'), [])
   })
 
   test('nacks what the schema refuses, and never shows it to the handler', async (t) => {
@@ -236,7 +253,7 @@ describe('stopping', () => {
 
     assert.deepEqual(
       server.seen('nack').map((request) => request.body),
-      [{ receipts: ['1.1', '2.1'] }],
+      [{ receipts: ['1.1', '2.1'], delaySeconds: 0, untried: true }],
     )
   })
 

@@ -3,7 +3,17 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createClient, type QueueError } from '../../src/client/index.ts'
 import { ManualClock } from './manual-clock.ts'
-import { after, cut, json, messages, outcome, type Reply, type ScriptedServer, serve } from './scripted-server.ts'
+import {
+  after,
+  cut,
+  json,
+  messages,
+  messagesOf,
+  outcome,
+  type Reply,
+  type ScriptedServer,
+  serve,
+} from './scripted-server.ts'
 
 describe('while a handler runs', () => {
   test('all leases in hand are extended in one request, at every third of a lease', async (t) => {
@@ -195,6 +205,54 @@ test('a message is not extended any more once it was acked, though its handler g
   await consumer
 
   assert.deepEqual(extension.body.receipts, ['2.1'])
+})
+
+test('messages that wait for their turn in their group are kept, and when the lease is lost, none of them is handled', async (t) => {
+  const server = await serve(t, {
+    receive: [messagesOf('a', '1', '2')],
+    extend: [outcome('ok'), outcome('lease_lost')],
+    nack: [outcome('lease_lost')],
+    ack: [outcome('lease_lost')],
+  })
+  const clock = new ManualClock()
+  const stop = new AbortController()
+  const begun = Promise.withResolvers<void>()
+  const lost = Promise.withResolvers<void>()
+  const handled: string[] = []
+  const errors: [string, string | undefined][] = []
+  const orders = createClient({ url: server.url, sleep: clock.sleep, now: clock.now }).queue('orders')
+
+  const onError = (error: unknown, message?: { id: string }) => errors.push([(error as QueueError).code, message?.id])
+  const consumer = orders.consume({ concurrency: 2, signal: stop.signal, onError }, async ({ id, signal }) => {
+    handled.push(id)
+    signal.addEventListener('abort', () => lost.resolve())
+    begun.resolve()
+    await lost.promise
+  })
+  await begun.promise
+  for (const extension of [1, 2]) {
+    await clock.onlySleeper(10_000)
+    clock.pass(10_000)
+    await server.request('extend', extension)
+  }
+  await server.request('nack', 1)
+  stop.abort()
+  await clock.sleeper(500)
+  clock.pass(500)
+  await consumer
+
+  assert.deepEqual(
+    server.seen('extend').map((request) => request.body.receipts),
+    [
+      ['1.1', '2.1'],
+      ['1.1', '2.1'],
+    ],
+  )
+  assert.deepEqual(handled, ['1'])
+  assert.deepEqual(errors, [
+    ['lease_lost', '1'],
+    ['lease_lost', '2'],
+  ])
 })
 
 /** A consumer that has these messages in hand. */

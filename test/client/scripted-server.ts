@@ -103,9 +103,13 @@ export const after =
     moment.then(() => reply(response, request))
 
 /** A received message per id: its body is `{ "id": … }`, its receipt "<id>.1". */
-export const messages = (...ids: readonly string[]): Reply =>
+export const messages = (...ids: readonly string[]): Reply => messagesOf(undefined, ...ids)
+
+/** The same, in one group. */
+export const messagesOf = (group: string | undefined, ...ids: readonly string[]): Reply =>
   json({
     messages: ids.map((id) => ({
+      group,
       id,
       receipt: `${id}.1`,
       encoding: 'json',

@@ -38,6 +38,9 @@ describe('send', () => {
       contentType: 'application/vnd.order+json',
       priority: 3,
       delaySeconds: 60,
+      availableAt: '2026-12-24T08:00:00.000Z',
+      ttlSeconds: 3600,
+      group: 'customer-7',
       headers: { region: 'eu' },
       dedupId: 'order-1',
     }

@@ -61,10 +61,21 @@ describe('a message', () => {
 
     await message?.extend(90)
     await message?.nack({ delaySeconds: 2 })
+    await message?.nack()
+    await message?.reject(new RangeError('no such order'))
+    await message?.reject()
     await message?.ack()
 
     assert.deepEqual(server.seen('extend')[0]?.body, { receipts: ['1.1'], leaseSeconds: 90 })
-    assert.deepEqual(server.seen('nack')[0]?.body, { receipts: ['1.1'], delaySeconds: 2 })
+    assert.deepEqual(
+      server.seen('nack').map((request) => request.body),
+      [
+        { receipts: ['1.1'], delaySeconds: 2 },
+        { receipts: ['1.1'] },
+        { receipts: ['1.1'], deadLetter: true, error: 'RangeError: no such order' },
+        { receipts: ['1.1'], deadLetter: true },
+      ],
+    )
     assert.deepEqual(server.seen('ack')[0]?.body, { receipts: ['1.1'] })
   })
 

@@ -47,11 +47,15 @@ const needs: Readonly<Record<string, readonly (readonly [string, string, Call])[
     ['POST', '/nack', { body: { receipts: ['1.1'] } }],
     ['POST', '/extend', { body: { receipts: ['1.1'] } }],
     ['GET', '/messages', {}],
+    ['GET', '/messages?state=dead', {}],
     ['GET', '/stats', {}],
     ['GET', '', {}],
   ],
   admin: [
     ['PUT', '', { body: {} }],
+    ['POST', '/pause', {}],
+    ['POST', '/resume', {}],
+    ['POST', '/redrive', { body: {} }],
     ['POST', '/purge', {}],
     ['DELETE', '', {}],
   ],
@@ -178,11 +182,30 @@ export const accessCases: readonly Case[] = [
     },
   },
   {
-    claim: 'a scope on all queues lists none: that needs admin',
+    claim: 'a scope on all queues neither lists nor maintains them: that needs admin',
     async run(target) {
       const token = await tokenFor(target, ['send:*', 'receive:*'])
 
-      assertProblem(await call(target, 'GET', '/v1/queues', { token }), 'scope_missing', /needs the scope admin/)
+      for (const [method, path] of [
+        ['GET', '/v1/queues'],
+        ['POST', '/v1/maintain'],
+      ] as const) {
+        assertProblem(await call(target, method, path, { token }), 'scope_missing', /needs the scope admin/)
+        assertProblem(await call(target, method, path, { token: null }), 'token_missing')
+      }
+    },
+  },
+  {
+    claim: 'looking at one message needs receive on its queue',
+    async run(target) {
+      const queue = await newQueue(target)
+      const [id] = await queue.sendAll(1)
+      const look = async (scope: string) =>
+        call(target, 'GET', `${queue.path}/messages/${id}`, { token: await tokenFor(target, [scope]) })
+
+      assert.equal((await look(`receive:${queue.name}`)).status, 200)
+      assertProblem(await look(`send:${queue.name}`), 'scope_missing')
+      assertProblem(await look('receive:other'), 'scope_missing')
     },
   },
   {

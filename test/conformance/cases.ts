@@ -1,11 +1,22 @@
 /* The conformance list: what the HTTP door promises, whatever runs it. */
 import { accessCases } from './access.ts'
 import { bodyCases } from './bodies.ts'
+import { boundCases } from './bounds.ts'
+import { deadLetterCases } from './dead-letters.ts'
+import { dedupCases } from './dedups.ts'
+import { durabilityCases } from './durabilities.ts'
+import { groupCases } from './groups.ts'
 import { leaseCases } from './leases.ts'
+import { lifetimeCases } from './lifetimes.ts'
+import { limitCases } from './limits.ts'
 import { lookCases } from './looks.ts'
+import { orderCases } from './orders.ts'
 import { outageCases } from './outages.ts'
 import { queueCases } from './queues.ts'
+import { redriveCases } from './redrives.ts'
 import { refusalCases } from './refusals.ts'
+import { retryCases } from './retries.ts'
+import { searchCases } from './searches.ts'
 import { sendCases } from './sends.ts'
 import { serviceCases } from './service.ts'
 import type { Case } from './target.ts'
@@ -14,11 +25,22 @@ import { waitCases } from './waits.ts'
 export const cases: readonly Case[] = [
   ...queueCases,
   ...sendCases,
+  ...dedupCases,
   ...bodyCases,
   ...leaseCases,
+  ...retryCases,
+  ...lifetimeCases,
+  ...orderCases,
+  ...groupCases,
+  ...deadLetterCases,
+  ...redriveCases,
+  ...limitCases,
+  ...durabilityCases,
   ...lookCases,
+  ...searchCases,
   ...waitCases,
   ...refusalCases,
+  ...boundCases,
   ...accessCases,
   ...serviceCases,
   ...outageCases,

@@ -1,8 +1,15 @@
 /* Queues themselves: create or replace, describe, list, delete, purge, statistics. */
 import assert from 'node:assert/strict'
-import type { QueueInfo, QueueListResponse } from '../../src/wire.ts'
+import type { QueueConfig, QueueInfo, QueueListResponse, QueueStats } from '../../src/wire.ts'
+import { until } from '../support/until.ts'
 import { assertProblem, type Case, call, json } from './target.ts'
 import { newQueue, queueNamed } from './test-queue.ts'
+
+const nothing = { ready: 0, leased: 0, delayed: 0, blocked: 0, dead: 0, bytes: 0, capped: false }
+
+function countsOf({ ready, leased, delayed, blocked, dead, bytes, capped }: QueueStats): typeof nothing {
+  return { ready, leased, delayed, blocked, dead, bytes, capped }
+}
 
 export const queueCases: readonly Case[] = [
   {
@@ -15,10 +22,22 @@ export const queueCases: readonly Case[] = [
       const { createdAt, updatedAt, ...rest } = info
       assert.deepEqual(rest, {
         name: 'Created.by-default_1',
+        order: 'fifo',
+        maxPriority: 0,
+        groups: 'ordered',
         leaseSeconds: 30,
         delaySeconds: 0,
-        maxPriority: 0,
+        retryDelaySeconds: 0,
+        retryBackoff: 'fixed',
+        retryMaxDelaySeconds: 3600,
+        retryJitter: 0,
+        deadLetterRetentionSeconds: 1_209_600,
         dedupWindowSeconds: 300,
+        dedupBy: 'id',
+        dedupScope: 'queue',
+        overflow: 'reject',
+        durability: 'full',
+        paused: false,
       })
       assert.equal(createdAt, updatedAt)
       assert.equal(new Date(createdAt).toISOString(), createdAt)
@@ -48,14 +67,47 @@ export const queueCases: readonly Case[] = [
   {
     claim: 'a queue is described as it was configured',
     async run(target) {
-      const config = { leaseSeconds: 0.25, delaySeconds: 31_536_000, maxPriority: 9, dedupWindowSeconds: 86_400 }
+      const deadLetters = await newQueue(target)
+      const config: Required<QueueConfig> = {
+        order: 'lifo',
+        maxPriority: 9,
+        groups: 'fair',
+        leaseSeconds: 0.25,
+        delaySeconds: 31_536_000,
+        ttlSeconds: 0.5,
+        maxAttempts: 3,
+        retryDelaySeconds: 1.5,
+        retryBackoff: 'exponential',
+        retryMaxDelaySeconds: 60,
+        retryJitter: 0.25,
+        deadLetterQueue: deadLetters.name,
+        deadLetterRetentionSeconds: 86_400,
+        dedupWindowSeconds: 86_400,
+        dedupBy: 'content',
+        dedupScope: 'group',
+        maxMessages: 1_000_000_000,
+        maxBytes: 1_125_899_906_842_624,
+        overflow: 'drop-oldest',
+        maxInFlight: 10,
+        ratePerSecond: 0.5,
+        rateBurst: 7,
+        groupRatePerSecond: 0.125,
+        groupRateBurst: 5,
+        durability: 'relaxed',
+      }
       const queue = await newQueue(target, config)
 
-      const { name, createdAt, updatedAt, ...rest } = json<QueueInfo>(await call(target, 'GET', queue.path))
+      const { name, paused, createdAt, updatedAt, ...rest } = json<QueueInfo>(await call(target, 'GET', queue.path))
 
       assert.equal(name, queue.name)
       assert.deepEqual(rest, config)
+      assert.equal(paused, false)
       assert.equal(createdAt, updatedAt)
+      const { queues } = json<QueueListResponse>(await call(target, 'GET', `/v1/queues?prefix=${name}`))
+      assert.deepEqual(
+        queues.find((one) => one.name === name),
+        { name, paused, createdAt, updatedAt, ...rest },
+      )
     },
   },
   {
@@ -113,26 +165,89 @@ export const queueCases: readonly Case[] = [
 
       assert.deepEqual(json(await queue.post('purge', {})), { purgedMessages: 3 })
 
-      assert.deepEqual(await queue.stats(), { ready: 0, leased: 0, delayed: 0, capped: false })
+      assert.deepEqual(countsOf(await queue.stats()), nothing)
       assert.deepEqual(await queue.ack(receipt), ['message_gone'])
       assert.equal((await neighbour.receiveOne()).body, 'stays')
     },
   },
   {
-    claim: 'statistics count ready, leased and delayed messages, and say since when the oldest is ready',
+    claim: 'statistics count messages by state, and their bytes, and say since when the oldest is ready',
     async run(target) {
-      const queue = await newQueue(target)
-      assert.deepEqual(await queue.stats(), { ready: 0, leased: 0, delayed: 0, capped: false })
+      const queue = await newQueue(target, { maxAttempts: 1 })
+      assert.deepEqual(countsOf(await queue.stats()), nothing)
+      await queue.send({ body: 'rejected' })
+      await queue.nack([(await queue.receiveOne()).receipt])
       await queue.send({
-        messages: [{ body: 1 }, { body: 2 }, { body: 3 }, { body: 4, delaySeconds: 60 }, { body: 5, delaySeconds: 60 }],
+        messages: [
+          { body: 1 },
+          { body: 2 },
+          { body: 'four', encoding: 'text' },
+          { body: 'AAEC', encoding: 'base64', delaySeconds: 60 },
+          { body: 5, delaySeconds: 60 },
+          { body: 6, group: 'g' },
+          { body: 7, group: 'g' },
+        ],
       })
       await queue.receiveOne()
 
-      const { oldestReadyAt, ...counts } = await queue.stats()
+      const stats = await queue.stats()
 
-      assert.deepEqual(counts, { ready: 2, leased: 1, delayed: 2, capped: false })
-      const [, second] = (await queue.peek()).messages
-      assert.equal(oldestReadyAt, second?.availableAt)
+      // Of those that are not dead.
+      const bytes = '12four567'.length + 3
+      assert.deepEqual(countsOf(stats), { ready: 3, leased: 1, delayed: 2, blocked: 1, dead: 1, bytes, capped: false })
+      const { messages } = await queue.peek('?state=ready')
+      assert.equal(stats.oldestReadyAt, messages[0]?.availableAt)
+      assert.ok(Math.abs(Date.parse(stats.countedAt) - Date.now()) < 60_000, stats.countedAt)
+    },
+  },
+  {
+    claim: 'statistics tell how many messages come and go in a second',
+    async run(target) {
+      const queue = await newQueue(target)
+      // What a session has counted is written down once a second, by the next thing it does.
+      const { inPerSecond, outPerSecond } = await until('traffic', async () => {
+        await queue.sendAll(...Array.from({ length: 10 }, (_, body) => body))
+        await queue.ack(...(await queue.receive({ max: 10 })).map(({ receipt }) => receipt))
+        const stats = await queue.stats()
+        return stats.inPerSecond > 0 && stats.outPerSecond > 0 ? stats : undefined
+      })
+
+      assert.ok(inPerSecond < 10_000 && outPerSecond < 10_000, `${inPerSecond} ${outPerSecond}`)
+    },
+  },
+  {
+    claim: 'a paused queue hands out nothing and says so, but takes messages and receipts; resumed it goes on',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.sendAll(1)
+      const { receipt } = await queue.receiveOne()
+
+      const paused = json<QueueInfo>(await queue.post('pause', {}))
+      await queue.sendAll(2)
+
+      assert.equal(paused.paused, true)
+      assert.equal(paused.name, queue.name)
+      assert.deepEqual(await queue.receive({ max: 10 }), [])
+      assert.deepEqual(await queue.receive({ max: 10, autoAck: true }), [])
+      assert.deepEqual(await queue.extend([receipt]), ['ok'])
+      assert.deepEqual(await queue.ack(receipt), ['ok'])
+      assert.equal((await queue.stats()).ready, 1)
+      assert.equal((await queue.configure({ leaseSeconds: 5 })).paused, true)
+      assert.equal(json<QueueInfo>(await queue.post('resume', {})).paused, false)
+      assert.equal((await queue.receiveOne()).body, 2)
+    },
+  },
+  {
+    claim: 'a pause of what is paused and a resume of what is not change nothing',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.sendAll(1)
+
+      assert.equal(json<QueueInfo>(await queue.post('resume', {})).paused, false)
+      assert.equal(json<QueueInfo>(await queue.post('pause', {})).paused, true)
+      assert.equal(json<QueueInfo>(await queue.post('pause', { body: {} })).paused, true)
+      assert.equal(json<QueueInfo>(await queue.post('resume', {})).paused, false)
+      assert.equal((await queue.receive()).length, 1)
     },
   },
 ]

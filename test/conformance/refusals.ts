@@ -9,11 +9,16 @@ const operations: readonly (readonly [method: string, suffix: string, call: Call
   ['GET', '', {}],
   ['DELETE', '', {}],
   ['POST', '/purge', {}],
+  ['POST', '/pause', {}],
+  ['POST', '/resume', {}],
+  ['POST', '/redrive', { body: {} }],
   ['GET', '/stats', {}],
   ['POST', '/messages', { body: { body: 1 } }],
   ['POST', '/messages', { body: 'raw', contentType: 'text/plain' }],
   ['GET', '/messages', {}],
+  ['GET', '/messages/1', {}],
   ['POST', '/receive', { body: {} }],
+  ['POST', '/receive', { body: { autoAck: true } }],
   ['POST', '/ack', { body: { receipts: ['1.1'] } }],
   ['POST', '/nack', { body: { receipts: ['1.1'] } }],
   ['POST', '/extend', { body: { receipts: ['1.1'] } }],
@@ -87,19 +92,19 @@ const unknown: readonly (readonly [method: string, suffix: string, body: unknown
     'PUT',
     '',
     { leaseSecond: 1 },
-    /^the request body has the unknown field leaseSecond: known are leaseSeconds, delaySeconds, maxPriority, dedupWindowSeconds$/,
+    /^the request body has the unknown field leaseSecond: known are order, maxPriority, groups, leaseSeconds, .*, durability$/,
   ],
   [
     'POST',
     '/messages',
     { body: 1, prio: 1 },
-    /^the message has the unknown field prio: known are body, encoding, contentType, headers, type, priority, delaySeconds, dedupId$/,
+    /^the message has the unknown field prio: known are body, encoding, contentType, headers, type, priority, delaySeconds, availableAt, ttlSeconds, group, dedupId$/,
   ],
   [
     'POST',
     '/messages',
-    { messages: [{ body: 1 }, { body: 2, group: 'g' }] },
-    /^messages\[1\] has the unknown field group: known are /,
+    { messages: [{ body: 1 }, { body: 2, groups: 'g' }] },
+    /^messages\[1\] has the unknown field groups: known are /,
   ],
   [
     'POST',
@@ -117,14 +122,14 @@ const unknown: readonly (readonly [method: string, suffix: string, body: unknown
     'POST',
     '/receive',
     { wait: 5 },
-    /^the request body has the unknown field wait: known are max, waitSeconds, leaseSeconds$/,
+    /^the request body has the unknown field wait: known are max, waitSeconds, leaseSeconds, autoAck$/,
   ],
   ['POST', '/ack', { receipt: '1.1', receipts: ['1.1'] }, /has the unknown field receipt: known are receipts$/],
   [
     'POST',
     '/nack',
     { receipts: ['1.1'], delay: 5 },
-    /has the unknown field delay: known are receipts, delaySeconds, error$/,
+    /has the unknown field delay: known are receipts, delaySeconds, error, deadLetter, untried$/,
   ],
   [
     'POST',
@@ -132,7 +137,15 @@ const unknown: readonly (readonly [method: string, suffix: string, body: unknown
     { receipts: ['1.1'], seconds: 5 },
     /has the unknown field seconds: known are receipts, leaseSeconds$/,
   ],
-  ['GET', '/messages?limit=5', undefined, /^the query has the unknown field limit: known are max, after$/],
+  [
+    'GET',
+    '/messages?limit=5',
+    undefined,
+    /^the query has the unknown field limit: known are max, after, state, .*, reason$/,
+  ],
+  ['GET', '/messages/1?max=5', undefined, /^the query has the unknown field max: known are none$/],
+  ['POST', '/pause', { paused: true }, /^the request body has the unknown field paused: known are none$/],
+  ['POST', '/redrive', { id: '1' }, /has the unknown field id: known are ids, type, headers, .*, after$/],
 ]
 
 const notJson = [
@@ -147,7 +160,8 @@ const notJson = [
   '{"body":"\t"}',
 ]
 
-function refusal([method, suffix, body, detail]: (typeof invalid)[number], code: ErrorCode): Case {
+/** A case of a request to a queue of its own that is refused and changes nothing. */
+export function refusal([method, suffix, body, detail]: (typeof invalid)[number], code: ErrorCode): Case {
   const shown = body === undefined ? '' : ` ${typeof body === 'string' ? body : JSON.stringify(body)}`
   return {
     claim: `${method} ${suffix || '/'}${shown.slice(0, 70)} is refused: ${detail.source.slice(0, 60)}`,
@@ -272,6 +286,9 @@ export const refusalCases: readonly Case[] = [
         ['DELETE', '/v1/queues/a/messages', 'POST, GET'],
         ['GET', '/v1/queues/a/receive', 'POST'],
         ['PUT', '/v1/queues/a/ack', 'POST'],
+        ['DELETE', '/v1/queues/a/messages/1', 'GET'],
+        ['GET', '/v1/queues/a/pause', 'POST'],
+        ['GET', '/v1/maintain', 'POST'],
         ['POST', '/healthz', 'GET'],
         ['POST', '/openapi.json', 'GET'],
       ] as const

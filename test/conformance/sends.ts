@@ -124,7 +124,9 @@ export const sendCases: readonly Case[] = [
         ['now'],
       )
       const { messages } = await queue.peek()
-      const delays = messages.map(({ availableAt, sentAt }) => (Date.parse(availableAt) - Date.parse(sentAt)) / 1000)
+      const delays = messages.map(
+        ({ availableAt, sentAt }) => (Date.parse(availableAt ?? '') - Date.parse(sentAt)) / 1000,
+      )
       assert.deepEqual(delays, [600, 3600, 0])
     },
   },

@@ -13,13 +13,18 @@ const endpoints = [
   'GET /v1/queues',
   'GET /v1/queues/{queue}',
   'GET /v1/queues/{queue}/messages',
+  'GET /v1/queues/{queue}/messages/{id}',
   'GET /v1/queues/{queue}/stats',
+  'POST /v1/maintain',
   'POST /v1/queues/{queue}/ack',
   'POST /v1/queues/{queue}/extend',
   'POST /v1/queues/{queue}/messages',
   'POST /v1/queues/{queue}/nack',
+  'POST /v1/queues/{queue}/pause',
   'POST /v1/queues/{queue}/purge',
   'POST /v1/queues/{queue}/receive',
+  'POST /v1/queues/{queue}/redrive',
+  'POST /v1/queues/{queue}/resume',
   'PUT /v1/queues/{queue}',
 ]
 
@@ -140,7 +145,7 @@ export const serviceCases: readonly Case[] = [
     claim: 'every endpoint of /openapi.json is there',
     async run(target) {
       for (const [path, method] of operations(await openApi(target))) {
-        const answer = await call(target, method, path.replace('{queue}', 'a'), { token: null })
+        const answer = await call(target, method, path.replace('{queue}', 'a').replace('{id}', '1'), { token: null })
         assert.equal(answer.status, path.startsWith('/v1/') ? 401 : 200, `${method} ${path}`)
       }
     },

@@ -1,13 +1,18 @@
 /* A queue that a case has to itself, and what one does with it. */
 import assert from 'node:assert/strict'
 import type {
+  NackRequest,
   Outcome,
+  PeekedMessage,
   PeekResponse,
   QueueConfig,
+  QueueInfo,
   QueueStats,
   ReceivedMessage,
   ReceiveRequest,
   ReceiveResponse,
+  RedriveRequest,
+  RedriveResponse,
   SendResponse,
   SentMessage,
   SettleResponse,
@@ -60,14 +65,22 @@ export function queueNamed(target: Target, name: string) {
       return message
     },
     ack: (...receipts: string[]): Promise<readonly Outcome[]> => settle('ack', receipts),
-    nack: (receipts: readonly string[], options?: { delaySeconds?: number; error?: string }) =>
-      settle('nack', receipts, options),
+    nack: (receipts: readonly string[], options?: Omit<NackRequest, 'receipts'>) => settle('nack', receipts, options),
     extend: (receipts: readonly string[], options?: { leaseSeconds?: number }) => settle('extend', receipts, options),
     async peek(query = ''): Promise<PeekResponse> {
       return json<PeekResponse>(await call(target, 'GET', `${path}/messages${query}`))
     },
+    async get(id: string): Promise<PeekedMessage> {
+      return json<PeekedMessage>(await call(target, 'GET', `${path}/messages/${id}`))
+    },
     async stats(): Promise<QueueStats> {
       return json<QueueStats>(await call(target, 'GET', `${path}/stats`))
+    },
+    async configure(config: QueueConfig): Promise<QueueInfo> {
+      return json<QueueInfo>(await call(target, 'PUT', path, { body: config }))
+    },
+    async redrive(request: RedriveRequest = {}): Promise<RedriveResponse> {
+      return json<RedriveResponse>(await post('redrive', { body: request }))
     },
   }
 }

@@ -7,7 +7,7 @@ import { after, test } from 'node:test'
 import pg from 'pg'
 import { type Embedded, startEmbedded } from '../../src/db/embedded.ts'
 import { install } from '../../src/db/install.ts'
-import { at, bodies, eventually, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
+import { at, bodies, call, eventually, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
 
 const cleanup: (() => Promise<unknown>)[] = []
 
@@ -65,6 +65,43 @@ test('a database that is killed keeps what was confirmed, and nothing else', asy
   assert.deepEqual([back.body, back.attempts], ['"ack undone"', 2])
   const next = await survivors.send('goes on', { now: at(200) })
   assert.ok(Number(next) > Math.max(...[...ids].map(Number)))
+})
+
+test('a database that is killed forgets the messages of its volatile queues, and they go on; durable ones keep theirs', async () => {
+  const dataDir = await newFolder()
+  const first = await start(dataDir)
+  const before = connect(first)
+  await install(before)
+  const durable = await newQueue(before)
+  const forgetful = await newQueue(before, { durability: 'volatile', max_messages: 3 })
+  for (const queue of [durable, forgetful]) {
+    await on(before, queue).sendBatch([{ body: 1, dedupId: 'a' }, { body: 2 }, { body: 3, group: 'g' }], { now: at(0) })
+    await on(before, queue).receive(1, { lease: '1 h', now: at(0) })
+  }
+  const [old] = await on(before, forgetful).peek(1, { now: at(0) })
+  await call(before, 'inbox', { consumer: 'c', message_id: old?.id, now: at(0) })
+  // Without a checkpoint an unlogged table may look empty for another reason.
+  await before.query('checkpoint')
+
+  await killEveryProcess(first, before)
+  await first.ended
+  const pool = connect(await start(dataDir))
+
+  assert.equal((await on(pool, durable).peek(9, { now: at(1) })).length, 3)
+  const volatile = on(pool, forgetful)
+  assert.deepEqual(await volatile.peek(9, { now: at(1) }), [])
+  const sent = await volatile.sendBatch([{ body: 4, dedupId: 'a' }, { body: 5 }, { body: 6, group: 'g' }], {
+    now: at(1),
+  })
+  assert.deepEqual(
+    sent.map((message) => message.duplicate),
+    [false, false, false],
+  )
+  await assert.rejects(volatile.send(7, { now: at(1) }), { code: 'PB004' })
+  assert.deepEqual(bodies(await volatile.receive(9, { now: at(1) })), [4, 5, 6])
+  // A new message has a new id: a consumer that remembers the old ones does not take it for one of them.
+  for (const { id } of sent)
+    assert.deepEqual(await call(pool, 'inbox', { consumer: 'c', message_id: id, now: at(1) }), [{ inbox: true }])
 })
 
 /** Single sends over a connection of their own; the ids of those that the database confirmed. */

@@ -14,16 +14,35 @@ const sender = [
   'insert on postbag.message',
   'select, insert, update, delete on postbag.dedup',
 ]
+const senderToGroups = [...sender, 'select, insert on postbag.group_change']
+const senderToLimitedQueues = [
+  ...sender,
+  'select on sequence postbag.message_id',
+  'select, update, delete on postbag.message',
+  'select, update on postbag.tally',
+]
 const consumer = [
   'usage on schema postbag',
   'select on postbag.queue',
   'select, update, delete on postbag.message',
   'select, update on postbag.sweep',
 ]
+const consumerOfGroups = [
+  ...consumer,
+  'select, insert on postbag.group_change',
+  'select, delete on postbag.group_pending',
+]
+const consumerOfThrottledQueues = [...consumer, 'select, insert, update on postbag.flow']
+// Whose messages may become dead letters elsewhere; with these rights it also tidies up.
+const consumerWithDeadLetters = [...consumer, 'insert on postbag.message', 'select, insert on postbag.group_change']
+const volatile = (grants: readonly string[]) =>
+  grants.map((grant) => grant.replace(/postbag\.(message|message_id|dedup)$/, 'postbag.volatile_$1'))
+
+let made = 0
 
 /** A session of a role that has these rights only; the role goes with the test. */
 async function sessionOf(grants: readonly string[]) {
-  const role = `postbag_test_${process.pid}`
+  const role = `postbag_test_${process.pid}_${++made}`
   const session = await db.connect()
   await session.query(`begin; create role ${role}`)
   for (const grant of grants) await session.query(`grant ${grant} to ${role}`)
@@ -58,6 +77,106 @@ test('a consumer needs these grants, and cannot send with them', async () => {
   await assert.rejects(on(session, queue).send('no'), { code: '42501' })
   await session.query('rollback')
 })
+
+test('a sender to groups needs these grants', async () => {
+  const queue = await newQueue(pool)
+  const session = await sessionOf(senderToGroups)
+
+  await on(session, queue).sendBatch([1, 2, 3].map((body) => ({ body, group: 'g', dedupId: `${body}` })))
+  // What happens at commit needs no more.
+  await session.query('set constraints all immediate')
+
+  await session.query('reset role')
+  assert.equal((await on(session, queue).receive(9)).length, 3)
+  await session.query('rollback')
+})
+
+for (const overflow of ['reject', 'drop-oldest']) {
+  test(`a sender to a queue with a limit and overflow ${overflow} needs these grants`, async () => {
+    const queue = await newQueue(pool, { max_messages: 5, overflow })
+    const session = await sessionOf(senderToLimitedQueues)
+
+    for (let body = 0; body < 5; body++) await on(session, queue).send(body)
+    await session.query('savepoint here')
+    const sixth = on(session, queue).send(6)
+
+    if (overflow === 'reject') await assert.rejects(sixth, { code: 'PB004' })
+    else await sixth
+    await session.query('rollback')
+  })
+}
+
+test('a consumer of groups needs these grants', async () => {
+  const queue = await newQueue(pool, { group_rate: 100 })
+  await on(pool, queue).sendBatch(
+    [1, 2].map((body) => ({ body, group: `${body}` })),
+    { now: at(0) },
+  )
+  const session = await sessionOf([...consumerOfGroups, ...consumerOfThrottledQueues])
+
+  const [first, second] = receipts(await on(session, queue).receive(2, { now: at(100) }))
+  const outcomes = await on(session, queue).nack([first], { now: at(100) })
+  outcomes.push(...(await on(session, queue).extend([second], { now: at(100) })))
+  outcomes.push(...(await on(session, queue).ack(second)))
+  await session.query('set constraints all immediate')
+
+  assert.deepEqual(outcomes, ['ok', 'ok', 'ok'])
+  await session.query('rollback')
+})
+
+test('a consumer of a queue with a rate and a limit of messages in flight needs these grants', async () => {
+  const queue = await newQueue(pool, { rate: 10, max_in_flight: 3 })
+  await on(pool, queue).sendBatch([{ body: 1 }, { body: 2 }], { now: at(0) })
+  const session = await sessionOf(consumerOfThrottledQueues)
+
+  assert.equal((await on(session, queue).receive(2, { now: at(0) })).length, 2)
+
+  await session.query('rollback')
+})
+
+test('a consumer whose messages become dead letters elsewhere needs these grants, and tidies up with them', async () => {
+  const queue = await newQueue(pool, { max_attempts: 1, dead_letter_queue: await newQueue(pool) })
+  await on(pool, queue).sendBatch([{ body: 1 }, { body: 2 }, { body: 'old', ttlSeconds: 1 }], { now: at(0) })
+  const session = await sessionOf(consumerWithDeadLetters)
+
+  const [first, second] = receipts(await on(session, queue).receive(2, { now: at(100) }))
+  await on(session, queue).nack([first], { now: at(100) })
+  await on(session, queue).nack([second], { dead_letter: true, now: at(100) })
+  await session.query('set constraints all immediate')
+
+  assert.deepEqual(await on(session, queue).peek(), [])
+  await session.query('rollback')
+})
+
+test('a volatile queue needs the same grants on its own tables', async () => {
+  const queue = await newQueue(pool, { durability: 'volatile' })
+  const session = await sessionOf(volatile([...senderToGroups, ...consumerOfGroups]))
+
+  await on(session, queue).sendBatch(
+    [
+      { body: 1, dedupId: '1' },
+      { body: 2, group: 'g' },
+    ],
+    { now: at(0) },
+  )
+  await session.query('set constraints all immediate')
+  const outcomes = await on(session, queue).ack(...receipts(await on(session, queue).receive(2, { now: at(1) })))
+
+  assert.deepEqual(outcomes, ['ok', 'ok'])
+  await session.query('rollback')
+})
+
+for (const rights of ['insert, delete', 'select, insert, update, delete']) {
+  test(`a role that may ${rights} messages, and nothing else, can send while there is something to tidy up`, async () => {
+    const queue = await newQueue(pool, { dead_letter_queue: await newQueue(pool) })
+    await on(pool, queue).send('old', { ttl: '1 s', group_key: 'g', now: at(0) })
+    const session = await sessionOf([...sender, `${rights} on postbag.message`])
+
+    await on(session, queue).send('new', { now: at(100) })
+
+    await session.query('rollback')
+  })
+}
 
 test('without grants nothing works', async () => {
   const queue = await newQueue(pool)

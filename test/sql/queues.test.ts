@@ -20,15 +20,41 @@ interface Info {
 const create = async (args: object) => only(await call<Info>(pool, 'create_queue', args))
 const names = async (args: object) => (await call<Info>(pool, 'list_queues', args)).map((queue) => queue.name)
 
+const defaults = {
+  delivery_order: 'fifo',
+  max_priority: 0,
+  group_mode: 'ordered',
+  lease_seconds: 30,
+  delay_seconds: 0,
+  ttl_seconds: null,
+  max_attempts: null,
+  retry_delay_seconds: 0,
+  retry_backoff: 'fixed',
+  retry_max_delay_seconds: 3600,
+  retry_jitter: 0,
+  dead_letter_queue: null,
+  dead_letter_retention_seconds: 1_209_600,
+  dedup_window_seconds: 300,
+  dedup_by: 'id',
+  dedup_scope: 'queue',
+  max_messages: null,
+  max_bytes: null,
+  overflow: 'reject',
+  max_in_flight: null,
+  rate: null,
+  burst: null,
+  group_rate: null,
+  group_burst: null,
+  durability: 'full',
+  paused: false,
+}
+
 test('a new queue has the defaults, and is described as it was created', async () => {
   const created = await create({ queue: 'fresh', now: at(0) })
 
   assert.deepEqual(created, {
     name: 'fresh',
-    lease_seconds: 30,
-    delay_seconds: 0,
-    max_priority: 0,
-    dedup_window_seconds: 300,
+    ...defaults,
     created_at: at(0),
     updated_at: at(0),
   })
@@ -42,10 +68,8 @@ test('replacing a queue sets everything that is not given back to its default', 
 
   assert.deepEqual(replaced, {
     name: 'again',
+    ...defaults,
     lease_seconds: 2,
-    delay_seconds: 0,
-    max_priority: 0,
-    dedup_window_seconds: 300,
     created_at: at(0),
     updated_at: at(60),
   })

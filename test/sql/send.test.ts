@@ -60,10 +60,13 @@ test('everything said about a message comes back with it', async () => {
     content_type: 'text/csv; header',
     headers,
     priority: 7,
+    group_key: null,
     attempts: 1,
     sent_at: at(0),
     first_received_at: at(1),
     leased_until: at(31),
+    expires_at: null,
+    deaths: null,
   })
 })
 
@@ -114,7 +117,7 @@ const refused: [what: string, messages: unknown, code: string, message: RegExp][
     'an unknown field',
     [{ body: 1, delay: 5 }],
     'PB002',
-    /^messages\[0\] has the unknown field delay: known are body, json, encoding, type, contentType, headers, priority, delaySeconds, dedupId$/,
+    /^messages\[0\] has the unknown field delay: known are body, json, encoding, type, contentType, headers, priority, group, delaySeconds, availableAt, ttlSeconds, dedupId$/,
   ],
   ['an unknown encoding', [{ body: 1, encoding: 'xml' }], '23514', /message_encoding_is_known/],
   [

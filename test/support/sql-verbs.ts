@@ -16,8 +16,20 @@ interface Message {
   readonly content_type: string | null
   readonly headers: Record<string, string> | null
   readonly priority: number
+  readonly group_key: string | null
   readonly attempts: number
   readonly sent_at: Date
+  readonly expires_at: Date | null
+  readonly deaths: readonly Death[] | null
+}
+
+/** One entry of a message's history as a dead letter. */
+interface Death {
+  readonly queue: string
+  readonly reason: 'attempts' | 'expired' | 'rejected' | 'overflow'
+  readonly error?: string
+  readonly attempts: number
+  readonly at: string
 }
 
 export interface Received extends Message {
@@ -27,18 +39,31 @@ export interface Received extends Message {
 }
 
 export interface Peeked extends Message {
-  readonly state: 'ready' | 'leased' | 'delayed'
+  readonly state: 'ready' | 'leased' | 'delayed' | 'blocked' | 'dead'
   readonly last_error: string | null
   readonly available_at: Date
   readonly first_received_at: Date | null
   readonly leased_until: Date | null
+  readonly dead_at: Date | null
+  readonly dead_reason: string | null
+}
+
+/** What a search gives: messages, and perhaps a last row that holds nothing but `next`. */
+export interface Searched extends Peeked {
+  readonly next: string | null
 }
 
 interface Stats {
   readonly ready: string
   readonly leased: string
   readonly delayed: string
+  readonly blocked: string
+  readonly dead: string
+  readonly bytes: string
   readonly oldest_ready_at: Date | null
+  readonly in_per_second: number
+  readonly out_per_second: number
+  readonly counted_at: Date
   readonly capped: boolean
 }
 
@@ -50,6 +75,9 @@ export interface SendOptions {
   readonly dedup_id?: string
   readonly encoding?: string
   readonly content_type?: string
+  readonly group_key?: string
+  readonly ttl?: string
+  readonly available_at?: Date
   readonly now?: Date
 }
 
@@ -57,7 +85,60 @@ export interface QueueConfig {
   readonly lease?: string
   readonly delay?: string
   readonly max_priority?: number
+  readonly delivery_order?: string
+  readonly group_mode?: string
+  readonly ttl?: string
+  readonly max_attempts?: number
+  readonly retry_delay?: string
+  readonly retry_backoff?: string
+  readonly retry_max_delay?: string
+  readonly retry_jitter?: number
+  readonly dead_letter_queue?: string
+  readonly dead_letter_retention?: string
   readonly dedup_window?: string
+  readonly dedup_by?: string
+  readonly dedup_scope?: string
+  readonly max_messages?: number
+  readonly max_bytes?: number
+  readonly overflow?: string
+  readonly max_in_flight?: number
+  readonly rate?: number
+  readonly burst?: number
+  readonly group_rate?: number
+  readonly group_burst?: number
+  readonly durability?: string
+  readonly now?: Date
+}
+
+/** What narrows a redrive down, and how it is done. */
+export interface RedriveOptions {
+  readonly ids?: readonly string[]
+  readonly target?: string
+  readonly type?: string
+  readonly headers?: object
+  readonly group_key?: string
+  readonly min_age?: string
+  readonly max_age?: string
+  readonly error_contains?: string
+  readonly reason?: string
+  readonly max_messages?: number
+  readonly rate?: number
+  readonly dry_run?: boolean
+  readonly after?: string
+  readonly now?: Date
+}
+
+/** What narrows a search down. */
+export interface SearchOptions {
+  readonly after?: string
+  readonly of_state?: string
+  readonly of_type?: string
+  readonly of_headers?: object
+  readonly of_group?: string
+  readonly min_age?: string
+  readonly max_age?: string
+  readonly body_contains?: string
+  readonly of_reason?: string
   readonly now?: Date
 }
 
@@ -98,22 +179,44 @@ export function on(session: Session, queue: string) {
       const [row] = await call<{ send: string }>(session, 'send', { queue, body: JSON.stringify(body), ...options })
       return (row as { send: string }).send
     },
-    sendBatch: (messages: unknown, more: { now?: Date } = {}) =>
+    sendBatch: (messages: unknown, more: { now?: Date; alone?: boolean } = {}) =>
       call<{ id: string; duplicate: boolean }>(session, 'send_batch', {
         queue,
         messages: JSON.stringify(messages),
         ...more,
       }),
-    receive: (max_messages?: number | null, more: { lease?: string | null; now?: Date } = {}) =>
-      call<Received>(session, 'receive', { queue, max_messages, ...more }),
+    receive: (
+      max_messages?: number | null,
+      more: { lease?: string | null; now?: Date; auto_ack?: boolean; alone?: boolean } = {},
+    ) => call<Received>(session, 'receive', { queue, max_messages, ...more }),
     /** The receipts' outcomes, in their order. */
     ack: (...receipts: readonly unknown[]) => settle('ack', receipts),
-    nack: (receipts: readonly unknown[], more: { delay?: string | null; error?: string; now?: Date } = {}) =>
-      settle('nack', receipts, more),
-    extend: (receipts: readonly unknown[], more: { lease?: string | null; now?: Date } = {}) =>
+    /** Ack, with the arguments that few tests need. */
+    ackWith: (receipts: readonly unknown[], more: { now?: Date; alone?: boolean }) => settle('ack', receipts, more),
+    nack: (
+      receipts: readonly unknown[],
+      more: { delay?: string | null; error?: string; now?: Date; dead_letter?: boolean; alone?: boolean } = {},
+    ) => settle('nack', receipts, more),
+    extend: (receipts: readonly unknown[], more: { lease?: string | null; now?: Date; alone?: boolean } = {}) =>
       settle('extend', receipts, more),
     peek: (max_messages?: number, more: { after?: string; now?: Date } = {}) =>
       call<Peeked>(session, 'peek', { queue, max_messages, ...more }),
+    search: (max_messages?: number, more: SearchOptions = {}) =>
+      call<Searched>(session, 'search', { queue, max_messages, ...more }),
+    async get(message_id: string, now?: Date): Promise<Peeked> {
+      return only(await call<Peeked>(session, 'get_message', { queue, message_id, now }))
+    },
+    async redrive({ ids, ...more }: RedriveOptions = {}): Promise<{ redriven: number; next: string | null }> {
+      const [row] = await call<{ redriven: string; next: string | null }>(session, 'redrive', {
+        queue,
+        ids: ids && JSON.stringify(ids),
+        ...more,
+      })
+      return { redriven: Number(row?.redriven), next: row?.next ?? null }
+    },
+    pause: (now?: Date) => call(session, 'pause', { queue, now }),
+    resume: (now?: Date) => call(session, 'resume', { queue, now }),
+    maintain: (max_messages?: number, now?: Date) => maintain(session, { queue, max_messages, now }),
     async stats(now?: Date): Promise<Stats> {
       const [row] = await call<Stats>(session, 'queue_stats', { queue, now })
       return row as Stats
@@ -126,6 +229,22 @@ export function on(session: Session, queue: string) {
       const [row] = await call<{ delete_queue: string }>(session, 'delete_queue', { queue })
       return Number((row as { delete_queue: string }).delete_queue)
     },
+  }
+}
+
+/** What is removed from one queue or from all. */
+export async function maintain(
+  session: Session,
+  args: { queue?: string | undefined; max_messages?: number | undefined; now?: Date | undefined } = {},
+) {
+  const { more, ...counts } = only(await call<Record<string, string> & { more: boolean }>(session, 'maintain', args))
+  const { expired_messages, removed_dead_letters, forgotten_dedup_ids, removed_orphans } = counts
+  return {
+    expired: Number(expired_messages),
+    removed: Number(removed_dead_letters),
+    forgotten: Number(forgotten_dedup_ids),
+    orphans: Number(removed_orphans),
+    more,
   }
 }
 

@@ -1,8 +1,9 @@
 /* postbag queue list: all queues with their settings. */
 import type { Command } from 'commander'
 import type { QueueInfo } from '../../wire.ts'
-import { spoken, table, writeJson, writeLine } from '../output.ts'
+import { table, writeJson, writeLine } from '../output.ts'
 import { type ServerOptions, useServer, withServerOptions } from '../server.ts'
+import { described } from './settings.ts'
 
 interface ListOptions extends ServerOptions {
   readonly prefix?: string
@@ -26,8 +27,7 @@ async function listQueues({ prefix, json, ...options }: ListOptions): Promise<vo
       else queues.push(info)
     }
     if (json) return
-    if (queues.length > 0)
-      return writeLine(table(['NAME', 'LEASE', 'DELAY', 'PRIORITIES', 'DEDUP', 'CREATED AT'], queues.map(rowOf)))
+    if (queues.length > 0) return writeLine(table(['NAME', 'STATE', 'CREATED AT', 'SETTINGS'], queues.map(rowOf)))
     await writeLine(
       prefix
         ? `There is no queue whose name begins with ${prefix}.`
@@ -37,7 +37,5 @@ async function listQueues({ prefix, json, ...options }: ListOptions): Promise<vo
 }
 
 function rowOf(info: QueueInfo): readonly string[] {
-  const { name, leaseSeconds, delaySeconds, maxPriority, dedupWindowSeconds, createdAt } = info
-  const priorities = maxPriority === 0 ? '-' : `0 – ${maxPriority}`
-  return [name, spoken(leaseSeconds), spoken(delaySeconds), priorities, spoken(dedupWindowSeconds), createdAt]
+  return [info.name, info.paused ? 'paused' : 'open', info.createdAt, described(info)]
 }

@@ -7,7 +7,7 @@ import { confirmLoss } from './loss.ts'
 export function addQueuePurge(group: Command): void {
   const command = group
     .command('purge')
-    .description('Delete all messages of a queue, leased and delayed ones too.')
+    .description('Delete all messages of a queue, leased, delayed and dead ones too.')
     .argument('<name>')
     .option('--yes', 'do not ask')
     .option('--json', 'as JSON')

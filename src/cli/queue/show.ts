@@ -1,8 +1,8 @@
 /* postbag queue show: the settings of one queue. */
 import type { Command } from 'commander'
-import type { QueueInfo } from '../../wire.ts'
-import { spoken, writeJson, writeLine } from '../output.ts'
+import { listed, writeJson, writeLine } from '../output.ts'
 import { type ServerOptions, useServer, withServerOptions } from '../server.ts'
+import { settings } from './settings.ts'
 
 export function addQueueShow(group: Command): void {
   const command = group
@@ -18,25 +18,13 @@ async function showQueue(name: string, options: ServerOptions & { readonly json?
     const info = await client.queue(name).info()
     if (options.json) return writeJson(info)
     await writeLine(
-      [
-        `name          ${info.name}`,
-        `lease         ${spoken(info.leaseSeconds)}`,
-        `delay         ${spoken(info.delaySeconds)}`,
-        `max priority  ${info.maxPriority}`,
-        `dedup window  ${spoken(info.dedupWindowSeconds)}`,
-        `created at    ${info.createdAt}`,
-        `updated at    ${info.updatedAt}`,
-      ].join('\n'),
+      listed([
+        ['name', info.name],
+        ['paused', info.paused ? 'yes' : 'no'],
+        ...settings.map(({ label, say }) => [label, say(info)] as const),
+        ['created at', info.createdAt],
+        ['updated at', info.updatedAt],
+      ]),
     )
   })
-}
-
-/** The settings in one line. */
-export function described({ leaseSeconds, delaySeconds, maxPriority, dedupWindowSeconds }: QueueInfo): string {
-  return [
-    `lease ${spoken(leaseSeconds)}`,
-    `delay ${spoken(delaySeconds)}`,
-    maxPriority === 0 ? 'no priorities' : `priorities 0 to ${maxPriority}`,
-    `dedup window ${spoken(dedupWindowSeconds)}`,
-  ].join(', ')
 }

@@ -1,0 +1,61 @@
+/* The shapes of receiving and settling. */
+import { z } from '@hono/zod-openapi'
+import { maxBatch, maxDelaySeconds, maxErrorLength, maxLeaseSeconds, maxWaitSeconds } from '../limits.ts'
+import { batch, fields, flag, isStorable, rule, seconds, storable, wholeNumber } from './fields.ts'
+import { stored } from './schemas.ts'
+
+export const ReceiveRequest = fields({
+  max: wholeNumber(1, maxBatch, 'Most messages to lease. Default 1.'),
+  waitSeconds: seconds(maxWaitSeconds, 'How long to wait if there is none. Default 0.'),
+  leaseSeconds: seconds(maxLeaseSeconds, "How long the caller owns them. Default: the queue's."),
+  autoAck: flag('At most once: they are gone when they are handed out, and there is no receipt. Default false.'),
+}).openapi('ReceiveRequest')
+
+export const ReceiveResponse = z
+  .object({
+    messages: z.array(
+      z.object({
+        ...stored,
+        receipt: z.string(),
+        firstReceivedAt: z.iso.datetime(),
+        leasedUntil: z.iso.datetime(),
+      }),
+    ),
+  })
+  .openapi('ReceiveResponse')
+
+const Receipt = z.string(rule('a string')).refine(isStorable, { error: `must be ${storable}` })
+
+const receipts = batch(Receipt, 'receipts', 'an array of receipts')
+
+export const AckRequest = fields({ receipts }).openapi('AckRequest')
+
+export const NackRequest = fields({
+  receipts,
+  delaySeconds: seconds(
+    maxDelaySeconds,
+    "Seconds until they may be received again. Default: the queue's retry policy.",
+  ),
+  error: z
+    .string(rule('a string'))
+    .optional()
+    .describe(`Why; its first ${maxErrorLength} characters are kept with the message.`),
+  deadLetter: flag('Never hand them out again: they are dead letters now. Default false.'),
+  untried: flag('Nobody worked on them, so this attempt does not count. Default false.'),
+}).openapi('NackRequest')
+
+export const ExtendRequest = fields({
+  receipts,
+  leaseSeconds: seconds(maxLeaseSeconds, "How long from now they are kept. Default: the queue's."),
+}).openapi('ExtendRequest')
+
+export const SettleResponse = z
+  .object({
+    results: z.array(
+      z.object({
+        receipt: z.string(),
+        outcome: z.enum(['ok', 'receipt_invalid', 'message_gone', 'lease_lost', 'lease_expired']),
+      }),
+    ),
+  })
+  .openapi('SettleResponse')

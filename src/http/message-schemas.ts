@@ -1,0 +1,135 @@
+/* The shapes of sending and of looking at messages. */
+import { z } from '@hono/zod-openapi'
+import {
+  maxAgeSeconds,
+  maxBatch,
+  maxDedupIdLength,
+  maxDelaySeconds,
+  maxGroupLength,
+  maxHeadersBytes,
+  maxPriority,
+  maxSearchLength,
+  maxTtlSeconds,
+  maxTypeLength,
+  minTtlSeconds,
+} from '../limits.ts'
+import {
+  batch,
+  fields,
+  fromText,
+  headers,
+  isStorable,
+  number,
+  oneOf,
+  rule,
+  seconds,
+  shortText,
+  shown,
+  storable,
+  time,
+  wholeNumber,
+} from './fields.ts'
+import { After, reasons, stored } from './schemas.ts'
+
+const options = {
+  type: shortText(maxTypeLength, 'What kind of message it is.'),
+  priority: wholeNumber(0, maxPriority, "0 to the queue's maxPriority; higher ones are received first. Default 0."),
+  delaySeconds: seconds(maxDelaySeconds, "Seconds until it may be received. Default: the queue's."),
+  availableAt: time('Instead of delaySeconds: when it may be received, at most a year ahead. Past: now.'),
+  ttlSeconds: number(minTtlSeconds, maxTtlSeconds, "Seconds after which it is not handed out. Default: the queue's."),
+  group: shortText(maxGroupLength, 'Messages of one group are handed out in order, one lease at a time.'),
+  dedupId: shortText(maxDedupIdLength, 'A second send with it within the dedup window sends nothing.'),
+}
+
+const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
+export const OutgoingMessage = fields({
+  body: z.unknown().optional().describe('With encoding json any JSON value, kept byte for byte; else a string.'),
+  encoding: oneOf(
+    ['json', 'text', 'base64'],
+    'How body is written: a JSON value (default), a string of text, or bytes in base64.',
+  ),
+  contentType: shortText(maxTypeLength, 'Media type of the body, for the receiver.'),
+  headers: headers(`Strings by name, at most ${maxHeadersBytes} bytes.`),
+  ...options,
+})
+  .superRefine(({ body, encoding }, context) => {
+    const wrong = (message: string) => context.addIssue({ code: 'custom', path: ['body'], message })
+    if (body === undefined) wrong('is missing')
+    else if (encoding === 'text' || encoding === 'base64') {
+      if (typeof body !== 'string') wrong(`must be a string with encoding ${encoding}, got ${shown(body)}`)
+      else if (encoding === 'base64' && !base64.test(body)) wrong(`must be base64, got ${shown(body)}`)
+    }
+  })
+  .openapi('OutgoingMessage')
+
+export const SendRequest = fields({ messages: batch(OutgoingMessage, 'messages') }).openapi('SendRequest')
+
+/** What a raw body's metadata may be: the query of a send whose content type is not JSON. */
+export const RawSendQuery = fields({
+  ...options,
+  priority: fromText(options.priority),
+  delaySeconds: fromText(options.delaySeconds),
+  ttlSeconds: fromText(options.ttlSeconds),
+})
+
+export const SendResponse = z
+  .object({ messages: z.array(z.object({ id: z.string(), duplicate: z.boolean() })) })
+  .openapi('SendResponse')
+
+const states = ['ready', 'leased', 'delayed', 'blocked', 'dead'] as const
+
+const headerCondition = z
+  .string()
+  .regex(/:/, rule('name:value'))
+  .refine(isStorable, rule(`name:value in ${storable}`))
+
+/** `header` as it stands in the query, once or several times, becomes an object like a message's. */
+const headerConditions = z
+  .preprocess(
+    (value) => (typeof value === 'string' ? [value] : value),
+    z
+      .array(headerCondition)
+      .refine((pairs) => new Set(pairs.map(nameOf)).size === pairs.length, rule('a different name each time')),
+  )
+  .transform((pairs) => Object.fromEntries(pairs.map((pair) => [nameOf(pair), pair.slice(nameOf(pair).length + 1)])))
+
+function nameOf(pair: string): string {
+  return pair.slice(0, pair.indexOf(':'))
+}
+
+export const PeekQuery = fields({
+  max: fromText(wholeNumber(1, maxBatch, 'Most messages. Default 10.')),
+  after: After,
+  state: oneOf(states, 'Only messages in this state.'),
+  type: shortText(maxTypeLength, 'Only messages of this type.'),
+  header: headerConditions
+    .optional()
+    .describe(
+      'name:value, and may stand several times: only messages with all these headers. A name ends at its first colon.',
+    ),
+  group: shortText(maxGroupLength, 'Only messages of this group.'),
+  minAgeSeconds: fromText(seconds(maxAgeSeconds, 'Only messages sent at least so many seconds ago.')),
+  maxAgeSeconds: fromText(seconds(maxAgeSeconds, 'Only messages sent at most so many seconds ago.')),
+  contains: shortText(
+    maxSearchLength,
+    'Only messages whose body contains this text: of JSON, its text; never of bytes.',
+  ),
+  reason: oneOf(reasons, 'Only messages that are dead letters for this reason.'),
+})
+
+export const PeekedMessage = z
+  .object({
+    ...stored,
+    state: z.enum(states),
+    availableAt: z.iso.datetime().optional(),
+    leasedUntil: z.iso.datetime().optional(),
+    lastError: z.string().optional(),
+    deadAt: z.iso.datetime().optional(),
+    deadReason: z.enum(reasons).optional(),
+  })
+  .openapi('PeekedMessage')
+
+export const PeekResponse = z
+  .object({ messages: z.array(PeekedMessage), next: z.string().optional() })
+  .openapi('PeekResponse')
