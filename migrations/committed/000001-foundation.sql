@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:694b9656ddd7316f3cbab8b776684a23cdb52ce7
+--! Hash: sha1:784a9b57663b4a4be579c2fc741f0ab0c81d4a60
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -729,7 +729,7 @@ as $$
 begin
   perform pg_advisory_xact_lock(1886352384, slots.slot)
   from (
-    select distinct hashtext(named.group_key) & 1023 as slot from unnest(lock_groups.groups) as named (group_key) order by slot
+    select distinct hashtext(named.group_key) & 16383 as slot from unnest(lock_groups.groups) as named (group_key) order by slot
   ) as slots;
 end
 $$;
@@ -802,7 +802,9 @@ begin
       order by message.group_position desc
       limit 1 offset ours.number - 1
     );
-    perform postbag.stand_last(source_id, overtaken);
+    if overtaken is not null then
+      perform postbag.stand_last(source_id, overtaken);
+    end if;
   end if;
 
   with first as materialized (
@@ -1021,6 +1023,8 @@ returns table (expired bigint, removed bigint)
 language plpgsql
 set enable_seqscan = off
 set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -1114,6 +1118,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 -- (Lines are read in the order of their index: without statistics another index and a sort would look as good.)
 set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1689,6 +1695,8 @@ returns integer
 language plpgsql
 set enable_seqscan = off
 set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
 as $$
 declare
   allowed double precision := 1000;
@@ -1798,9 +1806,18 @@ returns void
 language plpgsql
 set enable_seqscan = off
 set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+  -- What this transaction has sent, and nobody else sees yet, may stand among what others have committed.
+  own_ids constant bigint[] := array(
+    select joined.message_id
+    from postbag.group_change as change
+    cross join lateral unnest(change.arrived) as joined (message_id)
+    where change.xact = pg_current_xact_id_if_assigned() and change.queue_id = source_id
+  );
   follower record;
 begin
   for follower in
@@ -1813,7 +1830,7 @@ begin
     -- (What another transaction is settling at this moment is left to it.)
     for no key update skip locked
   loop
-    exit when follower.first_received_at is null;
+    exit when follower.first_received_at is null and not follower.message_id = any (own_ids);
     continue when follower.leased_until is null;
     update postbag.message
     set
@@ -1835,9 +1852,18 @@ returns void
 language plpgsql
 set enable_seqscan = off
 set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+  -- What this transaction has sent, and nobody else sees yet, may stand among what others have committed.
+  own_ids constant bigint[] := array(
+    select joined.message_id
+    from postbag.group_change as change
+    cross join lateral unnest(change.arrived) as joined (message_id)
+    where change.xact = pg_current_xact_id_if_assigned() and change.queue_id = source_id
+  );
   companion record;
 begin
   for companion in
@@ -1850,7 +1876,7 @@ begin
     -- (What another transaction is settling at this moment is left to it.)
     for no key update skip locked
   loop
-    exit when companion.first_received_at is null;
+    exit when companion.first_received_at is null and not companion.message_id = any (own_ids);
     continue when companion.leased_until is null;
     update postbag.message
     set
@@ -1896,9 +1922,9 @@ returns table (
 language plpgsql
 set enable_seqscan = off
 set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1927,7 +1953,9 @@ begin
       cross join lateral unnest(change.groups) as joined (group_key)
       where change.xact = pg_current_xact_id() and change.queue_id = source.queue_id and change.arrived is not null
     )
-    order by given.number
+    -- (In a fair queue a group may have been given out twice: its head, and one that is retried.)
+    group by given.group_key
+    order by min(given.number)
   );
   -- (Where groups have a rate limit, a receive takes one message of each.)
   if wanted = 0 or cardinality(fresh) = 0 or source.group_rate is not null then
@@ -1937,13 +1965,14 @@ begin
   return query
     with line as materialized (
       select
-        candidate.place, turn.number, candidate.group_position,
+        candidate.place, candidate.message_id, turn.number, candidate.group_position,
         row_number() over (partition by turn.number order by candidate.group_position) as step,
         bool_and(candidate.is_ready) over (partition by turn.number order by candidate.group_position) as is_next
       from unnest(fresh) with ordinality as turn (group_key, number)
       cross join lateral (
         select
           message.ctid as place,
+          message.message_id,
           message.group_position,
           source.group_mode = 'fair' or (
             (message.due_at is null or message.due_at <= follow_heads.now)
@@ -1955,7 +1984,7 @@ begin
           and message.group_key = turn.group_key
           and message.group_position > 0
         order by message.group_position
-        limit least(wanted, 4 * ceil(wanted::double precision / cardinality(fresh)))
+        limit least(wanted, 2 * ceil(wanted::double precision / cardinality(fresh)))
       ) as candidate
     ),
     locked as materialized (
@@ -1974,7 +2003,7 @@ begin
     ),
     -- Nobody is passed over: what could not be locked ends its line.
     next as materialized (
-      select line.place, line.number, line.group_position
+      select line.place, line.message_id, line.number, line.group_position
       from (
         select
           line.*,
@@ -1998,9 +2027,9 @@ begin
         expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end,
         available_at = case when source.group_mode = 'fair' then follow_heads.now else message.available_at end,
         group_position = case when source.group_mode = 'ordered' then message.group_position end
-      from next
-      where message.queue_id = source.queue_id and message.ctid = next.place
-      returning message.*, next.number as turn, next.group_position as place_in_line
+      -- (By their places alone: the planner could walk the queue for a condition on it.)
+      where message.ctid = any (array(select next.place from next))
+      returning message.*
     )
     select
       leased.message_id::text,
@@ -2019,7 +2048,8 @@ begin
       leased.expires_at,
       leased.deaths
     from leased
-    order by leased.turn, leased.place_in_line;
+    join next on next.message_id = leased.message_id
+    order by next.number, next.group_position;
 end
 $$;
 --! EndIncluded functions/follow_heads.sql
@@ -2212,13 +2242,15 @@ declare
   look bigint[] := postbag.remembered(look_setting);
   depth text := 'cursor';
   shared postbag.sweep;
-  -- {queue_id, lowest available_at claimed}: one setting per priority.
+  -- {queue_id, lowest available_at claimed, how many of them were heads of groups}: one setting per priority.
   cursor_setting text;
   cursor_note bigint[];
   start timestamptz;
 
   wanted integer := max_messages;
+  most_heads integer;
   claimed integer;
+  followers integer;
   allowed integer;
 begin
   if source.is_volatile then
@@ -2297,89 +2329,98 @@ begin
       continue;
     end if;
 
-    return query
-      with head as materialized (
-        select message.ctid as place, message.available_at, message.attempts,
-          -- (In an ordered queue that was a fair one, a message may come back that stands in no line.)
-          case when message.group_position = 0 or source.group_mode = 'fair' then message.group_key end as group_key
-        from postbag.message
-        where message.queue_id = source.queue_id
-          and message.priority = level
-          and message.available_at >= start
-          and message.available_at <= receive.now
-          and message.available_at < 'infinity'
-          and (message.leased_until is null or message.leased_until <= receive.now)
-          and (message.expires_at is null or message.expires_at > receive.now)
-        order by message.available_at, message.message_id
-        limit wanted
-        for update skip locked
-      ),
-      leased as (
-        update postbag.message
-        set
-          leased_until = until,
-          attempts = message.attempts + 1,
-          lease_key = drawn_key,
-          first_received_at = coalesce(message.first_received_at, receive.now),
-          in_flight_until = case when source.max_in_flight is not null then until end,
-          -- After its last attempt it is dead, unless it is settled before the lease ends.
-          expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end,
-          -- A fair queue hands out the next of the group at once.
-          group_position = case when source.group_mode = 'ordered' then message.group_position end
-        from head
-        where message.queue_id = source.queue_id and message.ctid = head.place
-        returning message.*
-      ),
-      noted as (
+    -- Where there are groups, first a quarter of what is wanted, and those behind them: a head costs more than a follower, and who takes
+    -- all heads leaves nothing to others.
+    most_heads := case when cursor_note[1] = source.queue_id and cursor_note[3] > 0 then ceil(wanted / 4.0) else wanted end;
+    loop
+      return query
+        with head as materialized (
+          select message.ctid as place, message.available_at, message.attempts,
+            -- (In an ordered queue that was a fair one, a message may come back that stands in no line.)
+            case when message.group_position = 0 or source.group_mode = 'fair' then message.group_key end as group_key
+          from postbag.message
+          where message.queue_id = source.queue_id
+            and message.priority = level
+            and message.available_at >= start
+            and message.available_at <= receive.now
+            and message.available_at < 'infinity'
+            and (message.leased_until is null or message.leased_until <= receive.now)
+            and (message.expires_at is null or message.expires_at > receive.now)
+          order by message.available_at, message.message_id
+          limit most_heads
+          for update skip locked
+        ),
+        leased as (
+          update postbag.message
+          set
+            leased_until = until,
+            attempts = message.attempts + 1,
+            lease_key = drawn_key,
+            first_received_at = coalesce(message.first_received_at, receive.now),
+            in_flight_until = case when source.max_in_flight is not null then until end,
+            -- After its last attempt it is dead, unless it is settled before the lease ends.
+            expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end,
+            -- A fair queue hands out the next of the group at once.
+            group_position = case when source.group_mode = 'ordered' then message.group_position end
+          from head
+          where message.queue_id = source.queue_id and message.ctid = head.place
+          returning message.*
+        ),
+        noted as (
+          select
+            set_config(
+              cursor_setting,
+              format('%s:%s:%s', source.queue_id, postbag.microseconds(min(head.available_at)), count(head.group_key)),
+              false
+            ),
+            case when count(head.group_key) > 0 then set_config(
+              'postbag.heads',
+              jsonb_build_array(
+                jsonb_agg(head.group_key) filter (where head.group_key is not null and head.attempts = 0),
+                jsonb_agg(head.group_key) filter (where head.group_key is not null and head.attempts > 0)
+              )::text,
+              true
+            ) end
+          from head
+          having count(*) > 0
+        )
         select
-          set_config(
-            cursor_setting,
-            format('%s:%s', source.queue_id, postbag.microseconds(min(head.available_at))),
-            false
-          ),
-          case when count(head.group_key) > 0 then set_config(
-            'postbag.heads',
-            jsonb_build_array(
-              jsonb_agg(head.group_key) filter (where head.group_key is not null and head.attempts = 0),
-              jsonb_agg(head.group_key) filter (where head.group_key is not null and head.attempts > 0)
-            )::text,
-            true
-          ) end
-        from head
-        having count(*) > 0
-      )
-      select
-        leased.message_id::text,
-        concat_ws('.', leased.message_id, leased.attempts, leased.lease_key),
-        coalesce(leased.body::text, translate(encode(leased.bytes, 'base64'), E'\n', '')),
-        leased.encoding::text,
-        leased.type::text,
-        leased.content_type::text,
-        leased.headers::jsonb,
-        leased.priority::integer,
-        leased.group_key::text,
-        leased.attempts,
-        leased.sent_at,
-        leased.first_received_at,
-        leased.leased_until,
-        leased.expires_at,
-        leased.deaths
-      from leased, noted
-      order by leased.available_at, leased.message_id;
+          leased.message_id::text,
+          concat_ws('.', leased.message_id, leased.attempts, leased.lease_key),
+          coalesce(leased.body::text, translate(encode(leased.bytes, 'base64'), E'\n', '')),
+          leased.encoding::text,
+          leased.type::text,
+          leased.content_type::text,
+          leased.headers::jsonb,
+          leased.priority::integer,
+          leased.group_key::text,
+          leased.attempts,
+          leased.sent_at,
+          leased.first_received_at,
+          leased.leased_until,
+          leased.expires_at,
+          leased.deaths
+        from leased, noted
+        order by leased.available_at, leased.message_id;
 
-    get diagnostics claimed = row_count;
-    wanted := wanted - claimed;
-    if current_setting('postbag.heads', true) <> '' then
-      return query select * from postbag.follow_heads(source, wanted, until, drawn_key, receive.now);
       get diagnostics claimed = row_count;
       wanted := wanted - claimed;
-      claimed := claimed + 1;
-    end if;
+      if current_setting('postbag.heads', true) <> '' then
+        return query select * from postbag.follow_heads(source, wanted, until, drawn_key, receive.now);
+        get diagnostics followers = row_count;
+        wanted := wanted - followers;
+      end if;
+      -- (A lease of no time leaves what was taken available.)
+      exit when wanted = 0 or claimed < most_heads or until <= receive.now;
+      most_heads := wanted;
+    end loop;
     if claimed = 0 then
       -- Nothing from here to now, so the next call may start shortly before now; what commits later is for the near look.
       perform set_config(
         cursor_setting,
-        format('%s:%s', source.queue_id, postbag.microseconds(greatest(start, receive.now - interval '1 s'))),
+        format(
+          '%s:%s:%s', source.queue_id, postbag.microseconds(greatest(start, receive.now - interval '1 s')), coalesce(cursor_note[3], 0)
+        ),
         false
       );
     end if;
@@ -3284,6 +3325,8 @@ stable
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
 as $$
 begin
   if ids is not null then

@@ -1,7 +1,7 @@
 /* npm run bench: figures as a table, and as JSON in bench.json. Own Postgres on disk with default durability. Contenders run in turn,
  * three rounds, medians; what counts is the ratio within one run, because machines are noisy.
  *
- *   npm run bench              about six minutes
+ *   npm run bench              about ten minutes
  *   npm run bench -- --quick   shorter rounds, rougher figures */
 import { execFileSync } from 'node:child_process'
 import { rm, writeFile } from 'node:fs/promises'
@@ -11,6 +11,7 @@ import pg from 'pg'
 import { startEmbedded } from '../../src/db/embedded.ts'
 import { install } from '../../src/db/install.ts'
 import { scratchFolder } from '../support/server.ts'
+import { underHeldSnapshot } from './held-snapshot.ts'
 import { httpSingleSends } from './http-send.ts'
 import { measure, median } from './measure.ts'
 import { type Contender, plainCycle, postbagCycle } from './sql-cycle.ts'
@@ -22,7 +23,7 @@ interface Figure {
   readonly rates: readonly number[]
   readonly p50Millis: number
   readonly p99Millis: number
-  /** Median of the ratios to the scenario's first contender in the same round. */
+  /** Median of the ratios to the scenario's first contender in the same round; of a held snapshot, end to start. */
   readonly ratio?: number
 }
 
@@ -34,8 +35,8 @@ const backlog = options.quick ? 20_000 : 200_000
 
 const folder = await scratchFolder()
 const server = await startEmbedded({ dataDir: folder, settings: { max_connections: '200' } })
+const pool = new pg.Pool({ connectionString: server.url })
 try {
-  const pool = new pg.Pool({ connectionString: server.url })
   await install(pool)
   const durable = postbagCycle('postbag', 'bench')
   const againstPlain = [plainCycle, durable]
@@ -56,6 +57,8 @@ try {
   const figures: Figure[] = []
   for (const batch of [1, 10, 100]) figures.push(...(await sqlCycles('SQL full cycle', againstPlain, batch)))
   for (const batch of [1, 10, 100]) figures.push(...(await sqlCycles('Kinds of queues', kinds, batch)))
+  for (const contender of [postbagCycle('postbag', 'held'), plainCycle])
+    figures.push(...(await heldSnapshot(contender)))
   figures.push(await httpSends())
 
   console.table(figures.map(toRow))
@@ -108,6 +111,25 @@ async function withClients(round: (client: pg.Client) => Promise<number>) {
   } finally {
     await Promise.all(clients.map((client) => client.end()))
   }
+}
+
+async function heldSnapshot(contender: Contender): Promise<Figure[]> {
+  const minute = options.quick ? 12 : 60
+  const scenario = `Held snapshot, ${minute} s, batch 10, ${connections} connections`
+  console.error(`${scenario}: ${contender.name}`)
+  if (contender !== plainCycle) await contender.prepare(pool)
+  const { start, end } = await underHeldSnapshot(server.url, contender, { connections, seconds: minute, batch: 10 })
+  return (['start', 'end'] as const).map((when) => {
+    const measured = when === 'start' ? start : end
+    return {
+      scenario: `${scenario}: ${when}`,
+      contender: contender.name,
+      rates: [measured.rate],
+      p50Millis: measured.p50,
+      p99Millis: measured.p99,
+      ...(when === 'end' && { ratio: end.rate / start.rate }),
+    }
+  })
 }
 
 async function httpSends(): Promise<Figure> {

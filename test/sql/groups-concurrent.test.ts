@@ -31,50 +31,6 @@ async function drained(session: Session, queue: string, from: number): Promise<u
   return all
 }
 
-test('the order of a group is the order of commits, and within a transaction that of its sends', async () => {
-  const queue = await newQueue(pool)
-  const [first, second, third] = [await db.connect(), await db.connect(), await db.connect()]
-  const send = (session: Session, names: string) => on(session, queue).sendBatch(parcels(names), { now: at(0) })
-  for (const session of [first, second, third]) await session.query('begin')
-  await send(first, 'a4 b3 a5')
-  await send(second, 'a2 a3')
-  await second.query('savepoint here')
-  await send(second, 'a9')
-  await second.query('rollback to here')
-  await send(third, 'b1 a1 b2')
-  await send(second, 'b4')
-  await send(first, 'a6')
-
-  await third.query('commit')
-  const early = bodies(await on(pool, queue).receive(3, { now: at(1) }))
-  await second.query('commit')
-  await first.query('commit')
-
-  assert.deepEqual(early, ['b1', 'a1', 'b2'])
-  const rest = await drained(pool, queue, 100)
-  const of = (group: string) => rest.filter((body) => String(body).startsWith(group))
-  assert.deepEqual(of('a'), ['a1', 'a2', 'a3', 'a4', 'a5', 'a6'])
-  assert.deepEqual(of('b'), ['b1', 'b2', 'b4', 'b3'])
-})
-
-test('what a transaction sent ten seconds before its commit comes soon, though others send and receive meanwhile', async () => {
-  const queue = await newQueue(pool)
-  const [slow, busy] = [await db.connect(), await db.connect()]
-  await slow.query('begin')
-  await on(slow, queue).sendBatch(parcels('a1'), { now: at(0) })
-
-  let came: number | undefined
-  for (let second = 0; second < 20 && came === undefined; second += 0.5) {
-    if (second === 10) await slow.query('commit')
-    await on(busy, queue).sendBatch(parcels(`b${second}`), { now: at(second) })
-    const got = await on(busy, queue).receive(2, { now: at(second) })
-    if (bodies(got).includes('a1')) came = second
-    await on(busy, queue).ackWith(receipts(got), { now: at(second) })
-  }
-
-  assert.ok(came !== undefined && came < 15, `came after ${came} s`)
-})
-
 test('sends, acks and receives in transactions that stay open keep nobody from sending to these groups and receiving', async () => {
   const queue = await newQueue(pool)
   await on(pool, queue).sendBatch(parcels('a1 b1 c1 c2'), { now: at(0) })

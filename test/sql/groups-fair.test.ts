@@ -67,6 +67,14 @@ test('each message is retried for itself; a failed one holds nobody up', async (
   ])
 })
 
+test('a receive that takes a retry and the next of the same group gives each of those behind them once', async () => {
+  const queue = await fairQueue()
+  await on(pool, queue).sendBatch(parcels('a1 a2 a3 a4'), { now: at(0) })
+  await on(pool, queue).receive(1, { now: at(0) })
+
+  assert.deepEqual(bodies(await on(pool, queue).receive(20, { now: at(100) })).sort(), ['a1', 'a2', 'a3', 'a4'])
+})
+
 test('a delayed message holds up nothing of its group', async () => {
   const queue = await fairQueue()
   await on(pool, queue).send('a1', { group_key: 'a', delay: '100 s', now: at(0) })

@@ -203,7 +203,8 @@ class Run {
         : verb === 'extend'
           ? await verbs.extend(given, { lease: span, now })
           : await verbs.nack(given, verb === 'reject' ? { dead_letter: true, now } : { delay: span, now })
-    const expected = given.map((receipt) => model.settle(actor, verb, receipt, seconds * 1000))
+    const kept = new Set<string>()
+    const expected = given.map((receipt) => model.settle(actor, verb, receipt, seconds * 1000, kept))
     for (const [index, outcome] of outcomes.entries())
       if (expected[index] === null) assert.notEqual(outcome, 'ok')
       else assert.equal(outcome, expected[index])

@@ -19,6 +19,8 @@ export interface Entry {
   attempts: number
   /** Of its latest lease. */
   receipt: string
+  /** Whether it was ever handed out, in a transaction that was not rolled back. */
+  wasOut: boolean
   state: 'live' | 'dead' | 'gone'
   deadAt: number
   /** Whose open transaction sent it, or brought it back. */
@@ -108,6 +110,7 @@ export class GroupsModel {
         leasedUntil: null,
         attempts: 0,
         receipt: '',
+        wasOut: false,
         state: 'gone',
         deadAt: 0,
         sentBy: null,
@@ -144,25 +147,35 @@ export class GroupsModel {
       const { receipt, attempts } = got[index] as { receipt: string; attempts: number }
       assert.ok(this.#entries.every((other) => other.receipt !== receipt))
       assert.equal(attempts, entry.attempts + 1, `attempts of ${entry.id}`)
-      this.#change(actor, entry, { attempts, receipt, leasedUntil: this.clock + leaseMillis })
+      this.#change(actor, entry, { attempts, receipt, wasOut: true, leasedUntil: this.clock + leaseMillis })
     }
   }
 
-  /** The outcome that a receipt must have; what it says is done. Null: another transaction holds the message, so it is not 'ok'. */
-  settle(actor: Actor, verb: 'ack' | 'nack' | 'reject' | 'extend', receipt: string, millis: number): string | null {
+  /**
+   * The outcome that a receipt must have; what it says is done. Null: another transaction holds the message, so it is not 'ok'.
+   * `kept` are the groups that this call has extended before.
+   */
+  settle(
+    actor: Actor,
+    verb: 'ack' | 'nack' | 'reject' | 'extend',
+    receipt: string,
+    millis: number,
+    kept: Set<string>,
+  ): string | null {
     const entry = this.#entryOf(receipt)
     if (!this.#isInReach(actor, entry)) return null
     if (entry.state === 'gone') return 'message_gone'
     if (entry.receipt !== receipt || entry.leasedUntil === null) return 'lease_lost'
-    // (Another receipt of the same call may have extended it just now.)
-    if (verb === 'extend' && entry.leasedUntil <= this.clock && entry.leasedUntil !== this.clock + millis)
-      return 'lease_expired'
     const until = this.clock + millis
+    const isKept = entry.group !== null && kept.has(entry.group) && entry.leasedUntil === until
+    if (verb === 'extend' && entry.leasedUntil <= this.clock && !isKept) return 'lease_expired'
     if (verb === 'ack') this.#change(actor, entry, { state: 'gone' })
     if (verb === 'reject') this.#change(actor, entry, { state: 'dead', leasedUntil: null, deadAt: this.clock })
     if (verb === 'nack') this.#change(actor, entry, { leasedUntil: null, availableAt: until })
-    if (verb === 'extend')
+    if (verb === 'extend') {
       for (const one of [entry, ...this.#companions(actor, entry)]) this.#change(actor, one, { leasedUntil: until })
+      if (this.isOrdered && entry.group !== null) kept.add(entry.group)
+    }
     return 'ok'
   }
 
@@ -248,7 +261,7 @@ export class GroupsModel {
     if (head.group === null || head.order === null) return
     for (const entry of this.#line(actor, head.group)) {
       if (entry.order <= head.order || !this.#isInReach(actor, entry)) continue
-      if (entry.attempts === 0) break
+      if (!entry.wasOut) break
       if (entry.leasedUntil !== null) this.#change(actor, entry, { leasedUntil: null, attempts: entry.attempts - 1 })
     }
   }
