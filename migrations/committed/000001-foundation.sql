@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:784a9b57663b4a4be579c2fc741f0ab0c81d4a60
+--! Hash: sha1:8528641e2a399c68b40715a9968c061f901b0906
 --! Message: foundation
 
 --! split: 01-tables.sql
@@ -3641,6 +3641,12 @@ set search_path = pg_catalog
 as $$
 declare
   changed record;
+  -- By whose clock: a role that may not delete messages must not make time pass for others'.
+  caller constant text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+  latest constant timestamptz := case
+    when has_table_privilege(caller, 'postbag.message', 'delete') then 'infinity'
+    else clock_timestamp()
+  end;
 begin
   -- The first row of a transaction applies all of them; for the others there is nothing left.
   if not exists (
@@ -3653,13 +3659,13 @@ begin
     perform postbag.lock_groups(array(
       select new.queue_id || ':' || touched.group_key from unnest(new.groups) as touched (group_key)
     ));
-    perform postbag.change_groups(new.queue_id, new.groups, new.arrived, new.changed_at);
+    perform postbag.change_groups(new.queue_id, new.groups, new.arrived, least(new.changed_at, latest));
     delete from postbag.group_change as change where change.xact = new.xact;
     return null;
   end if;
 
   -- Tidying comes first: it may add to the changes. (Now, because what is tidied is held until the transaction ends.)
-  perform postbag.tidy_at_commit(tidied.queue_id, new.changed_at)
+  perform postbag.tidy_at_commit(tidied.queue_id, least(new.changed_at, latest))
   from (
     select distinct change.queue_id from postbag.group_change as change where change.xact = new.xact and change.tidies
   ) as tidied;
@@ -3693,7 +3699,7 @@ begin
       group by change.queue_id
     ) as changing
   loop
-    perform postbag.change_groups(changed.queue_id, changed.groups, changed.arrived, changed.changed_at);
+    perform postbag.change_groups(changed.queue_id, changed.groups, changed.arrived, least(changed.changed_at, latest));
   end loop;
   delete from postbag.group_change as change where change.xact = new.xact;
   return null;

@@ -130,6 +130,13 @@ const refused: readonly Parameters<typeof refusal>[0][] = [
     { receipts: ['1.1'], deadLetter: true, delaySeconds: 5 },
     /^delaySeconds must not be given with deadLetter/,
   ],
+  ['POST', '/nack', { receipts: ['1.1'], untried: 'no' }, /^untried must be true or false, got "no"$/],
+  [
+    'POST',
+    '/nack',
+    { receipts: ['1.1'], untried: true, deadLetter: true },
+    /^untried must not be given with deadLetter, got both$/,
+  ],
   ['POST', '/redrive', { ids: [] }, /^ids must be between 1 and 1000 ids, got 0$/],
   ['POST', '/redrive', { ids: '1' }, /^ids must be an array, got "1"$/],
   ['POST', '/redrive', { ids: ['1', 'x'] }, /^ids\[1\] must be the id of a message, got "x"$/],

@@ -41,6 +41,25 @@ export const retryCases: readonly Case[] = [
     },
   },
   {
+    claim: 'an attempt that nobody worked on does not count, even if it was the last',
+    async run(target) {
+      const queue = await newQueue(target, { maxAttempts: 1 })
+      await queue.send({ body: 1 })
+      const { receipt: untried } = await queue.receiveOne()
+
+      assert.deepEqual(await queue.nack([untried], { delaySeconds: 0, untried: true }), ['ok'])
+
+      const again = await queue.receiveOne()
+      assert.equal(again.attempts, 1)
+      assert.deepEqual(await queue.nack([untried]), ['lease_lost'])
+      assert.deepEqual(await queue.nack([again.receipt]), ['ok'])
+      assert.deepEqual(
+        (await queue.peek()).messages.map(({ state }) => state),
+        ['dead'],
+      )
+    },
+  },
+  {
     claim: 'jitter shortens the delay by a random part of its share',
     async run(target) {
       const config: QueueConfig = { retryDelaySeconds: 10_000, retryJitter: 0.5 }

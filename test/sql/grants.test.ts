@@ -106,6 +106,23 @@ for (const overflow of ['reject', 'drop-oldest']) {
   })
 }
 
+test('a sender to groups cannot make time pass for the messages of others', async () => {
+  const queue = await newQueue(pool)
+  await on(pool, queue).send('precious', { ttl: '1 h' })
+  const { rows } = await pool.query('select queue_id from postbag.queue where name = $1', [queue])
+  const session = await sessionOf(senderToGroups)
+
+  await session.query(
+    `insert into postbag.group_change (queue_id, groups, tidies, changed_at) values ($1, '{}', true, now() + interval '1 year')`,
+    [rows[0].queue_id],
+  )
+  await session.query('set constraints all immediate')
+
+  await session.query('reset role')
+  assert.equal((await on(session, queue).peek()).length, 1)
+  await session.query('rollback')
+})
+
 test('a consumer of groups needs these grants', async () => {
   const queue = await newQueue(pool, { group_rate: 100 })
   await on(pool, queue).sendBatch(

@@ -10,9 +10,9 @@ const { pool } = db
 const parcels = (names: string) => names.split(' ').map((body) => ({ body, group: body[0] }))
 const fairQueue = () => newQueue(pool, { group_mode: 'fair', lease: '30 s' })
 
-test('a quiet tenant waits behind one message of each other tenant, though a noisy one has 10,000 waiting', async () => {
+test('a quiet tenant waits behind one message of each other tenant, though a noisy one has 100,000 waiting', async () => {
   const queue = await fairQueue()
-  for (let batch = 0; batch < 10; batch++)
+  for (let batch = 0; batch < 100; batch++)
     await on(pool, queue).sendBatch(
       Array.from({ length: 1000 }, () => ({ body: 'noisy', group: 'noisy' })),
       { now: at(0) },
