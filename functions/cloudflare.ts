@@ -7,7 +7,7 @@
  *  3. Hyperdrive answers from a cache what looks like a read, for 60 s. So caching must be off in its configuration; and should it
  *     not be, every statement names clock_timestamp(), whose answers are not cached (test/functions/hyperdrive.test.ts).
  *  4. Hyperdrive gives each transaction any session. So no statement has a name, and nothing listens through it. */
-import { createApp, type Door } from '../src/app.ts'
+import { createApp, type Door, maintain } from '../src/app.ts'
 import { tokenAccess } from '../src/config.ts'
 import { connect } from '../src/db/connect.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
@@ -29,7 +29,7 @@ let app: Door | undefined
 export default {
   async fetch(request: Request, env: WorkerEnv, lifetime: Lifetime): Promise<Response> {
     try {
-      if (!env.HYPERDRIVE) throw new Error('there is no binding HYPERDRIVE: wrangler.toml says how to make it')
+      if (!env.HYPERDRIVE) throw new Error(noDatabase)
       app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
       const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
       const answer = Promise.resolve(app.fetch(request, { executor: pool, hub: createPollHub() }))
@@ -39,7 +39,20 @@ export default {
       return notConfigured(error instanceof Error ? error.message : String(error))
     }
   },
+
+  /** The cron trigger of wrangler.toml: clear away what is over in queues that nobody uses. */
+  async scheduled(_event: unknown, env: WorkerEnv): Promise<void> {
+    if (!env.HYPERDRIVE) throw new Error(noDatabase)
+    const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
+    try {
+      while ((await maintain(pool)).more);
+    } finally {
+      await pool.end()
+    }
+  },
 }
+
+const noDatabase = 'there is no binding HYPERDRIVE: wrangler.toml says how to make it'
 
 /** The app answers what goes wrong inside it; what comes here is a Worker that lacks a setting. */
 function notConfigured(detail: string): Response {

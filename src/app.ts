@@ -20,6 +20,8 @@ import { mountQueueRoutes } from './http/queue-routes.ts'
 import { maxRequestBytes } from './limits.ts'
 
 export type { Dependencies, Door, Log } from './http/door.ts'
+/** For the cron triggers of platforms. */
+export { maintain } from './queue/maintain.ts'
 
 /** The HTTP app, in Hono's terms. `log` gets one object per request. */
 export function createApp(config: AppConfig, log: Log = () => {}): Door {

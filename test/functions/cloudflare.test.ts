@@ -51,6 +51,18 @@ describe('the connections of a Worker', () => {
     assert.equal(proxy.connections, earlier)
   })
 
+  test('its cron trigger removes what has expired in queues that nobody uses, and leaves no connection behind', async () => {
+    await database.pool.query(`select postbag.create_queue('rests', ttl => '1 h')`)
+    await database.pool.query(`select postbag.send('rests', '1', now => now() - interval '2 h')`)
+
+    await running.scheduled()
+
+    const { rows } = await database.pool.query('select count(*)::integer as number from postbag.message')
+    assert.deepEqual(rows, [{ number: 0 }])
+    const open = `select from pg_stat_activity where application_name = 'postbag' and datname = current_database()`
+    await until('the end of its connection', async () => (await database.pool.query(open)).rowCount === 0 || undefined)
+  })
+
   test('a request opens one, however long it waits, and leaves none behind', async () => {
     assert.equal((await request('PUT', '/v1/queues/waits', {})).status, 201)
     const earlier = proxy.connections

@@ -12,6 +12,8 @@ export interface RunningWorker {
   /** Base address on 127.0.0.1, without a slash at the end. */
   readonly url: string
   readonly gzipBytes: number
+  /** Fires the cron trigger, and waits for what it starts. */
+  scheduled(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -48,7 +50,19 @@ export async function startWorker(
     ],
   })
   const url = await workers.ready
-  return { url: url.origin, gzipBytes, stop: () => workers.dispose() }
+  return {
+    url: url.origin,
+    gzipBytes,
+    async scheduled() {
+      // (The types lack it: they do not know which events the Worker handles.)
+      const worker = (await workers.getWorker('postbag')) as unknown as {
+        scheduled(event: { cron: string }): Promise<{ outcome: string }>
+      }
+      const { outcome } = await worker.scheduled({ cron: '*/5 * * * *' })
+      if (outcome !== 'ok') throw new Error(`the cron trigger ended with ${outcome}`)
+    },
+    stop: () => workers.dispose(),
+  }
 }
 
 const front = `export default {
