@@ -70,7 +70,7 @@ describe('the first start', () => {
     const { stderr } = await shown(dev)
     assert.match(
       stderr,
-      /^creating the database folder.*\nstarting Postgres…\nran migration 1 .*\nReady after \d+\.\d s\./,
+      /^creating the database folder.*\nstarting Postgres…(\nran migration \d+ .*)+\nReady after \d+\.\d s\./,
     )
     assert.ok(stderr.includes(`Data is kept in ${folder} `))
     assert.equal(readFileSync(join(folder, '.gitignore'), 'utf8'), '*\n')
