@@ -1,5 +1,5 @@
 --! Previous: sha1:8528641e2a399c68b40715a9968c061f901b0906
---! Hash: sha1:fcb12830964da05743dbe52e7f7ff2456c3fefac
+--! Hash: sha1:7e74dce15eb36aac5e329eb3a594422b795b91ec
 --! Message: fast
 
 --! split: 01-tables.sql
@@ -7,6 +7,7 @@
 
 drop function postbag.dead_letters_to;
 drop function postbag.every_second;
+drop function postbag.tick;
 drop function postbag.move_dead;
 drop function postbag.volatile_move_dead;
 drop function postbag.claim_newest;
@@ -36,8 +37,139 @@ create type postbag.delivery as (
   deaths jsonb
 );
 
+/* What a message may hold is checked by postbag.keeps_rules, when it is stored, and no longer by domains. */
+alter table postbag.message
+  alter column encoding type text,
+  alter column type type text,
+  alter column content_type type text,
+  alter column headers type jsonb,
+  alter column group_key type text collate "C",
+  alter column body type text,
+  alter column bytes type bytea;
+alter table postbag.volatile_message
+  alter column encoding type text,
+  alter column type type text,
+  alter column content_type type text,
+  alter column headers type jsonb,
+  alter column group_key type text collate "C",
+  alter column body type text,
+  alter column bytes type bytea;
+drop domain postbag.message_encoding;
+drop domain postbag.message_type;
+drop domain postbag.message_content_type;
+drop domain postbag.message_headers;
+drop domain postbag.message_body;
+drop domain postbag.message_bytes;
+drop domain postbag.message_group;
+
+/* Whether sends to this queue, and receives from it, may go the short way (functions/send_batch.sql, functions/receive.sql). */
+alter table postbag.queue
+  add column sends_plainly boolean not null
+    generated always as (dedup_by = 'id' and ttl is null and max_messages is null and max_bytes is null) stored,
+  add column receives_plainly boolean not null
+    generated always as (
+      not paused and delivery_order = 'fifo' and top_priority = 0 and rate is null and group_rate is null and max_in_flight is null
+      and lease >= interval '1 s'
+    ) stored;
+
 --! split: 02-functions.sql
 /* The functions that are new or changed. */
+--! Included functions/microseconds.sql
+/* postbag.microseconds: a time as whole microseconds since 1970, for what a session notes as numbers. (Stable, because the planner
+ * counts extract as that, and inlines no function that claims to be more.) */
+create or replace function postbag.microseconds(instant timestamptz)
+returns bigint
+language sql
+stable
+return (date_part('epoch', instant) * 1000000)::bigint;
+--! EndIncluded functions/microseconds.sql
+--! Included functions/instant.sql
+/* postbag.instant: the time that lies so many microseconds after 1970. */
+create or replace function postbag.instant(microseconds bigint)
+returns timestamptz
+language sql
+immutable
+return to_timestamp(microseconds / 1000000::double precision);
+--! EndIncluded functions/instant.sql
+--! Included functions/break_rule.sql
+/* postbag.break_rule: end the statement with what a check constraint of that name would say. Never returns. */
+create or replace function postbag.break_rule(rule text)
+returns text
+language plpgsql
+as $$
+begin
+  raise exception using
+    errcode = 'check_violation', constraint = rule, table = 'message', message = format('value violates the rule %s', rule);
+end
+$$;
+--! EndIncluded functions/break_rule.sql
+--! Included functions/keeps_rules.sql
+/* postbag.keeps_rules: true for what a message may hold; else the statement ends, as with a check constraint that says so. A function,
+ * because constraints are prepared anew by every statement that writes a row, claims included (six of them on the table: 80 µs; seven as
+ * domains: a sixth of a send). */
+create or replace function postbag.keeps_rules(
+  encoding text, type text, content_type text, headers jsonb, group_key text, body text, bytes bytea
+)
+returns boolean
+language sql
+-- (Volatile, as break_rule is: else it would not be inlined.)
+volatile
+return case
+  when octet_length(body) > 1048576 or octet_length(bytes) > 1048576 then postbag.break_rule('message_body_is_at_most_1_mib')
+  when encoding not in ('json', 'text', 'base64') then postbag.break_rule('message_encoding_is_known')
+  when length(type) not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+  when length(content_type) not between 1 and 255 then postbag.break_rule('message_content_type_is_at_most_255_characters')
+  when length(group_key) not between 1 and 128 then postbag.break_rule('message_group_is_1_to_128_characters')
+  when octet_length(headers::text) > 16384 then postbag.break_rule('message_headers_are_at_most_16_kib')
+end is null;
+--! EndIncluded functions/keeps_rules.sql
+--! Included functions/last_volatile_id.sql
+/* postbag.last_volatile_id: the id that this session drew last with postbag.next_volatile_id. */
+create or replace function postbag.last_volatile_id()
+returns bigint
+language sql
+stable
+return currval('postbag.volatile_message_id') + extract(epoch from pg_postmaster_start_time())::bigint * 100000000;
+--! EndIncluded functions/last_volatile_id.sql
+--! Included functions/claim_of.sql
+/* postbag.claim_of: what a receipt names: {message_id, attempt, lease_key}; null if the text is no receipt. (Checked without a regular
+ * expression, which costs more than the rest of an ack.) */
+create or replace function postbag.claim_of(receipt text)
+returns bigint[]
+language sql
+immutable
+return case
+  when translate(receipt, '0123456789', '') = '..'
+    and length(split_part(receipt, '.', 1)) between 1 and 18
+    and length(split_part(receipt, '.', 2)) between 1 and 9
+    and length(split_part(receipt, '.', 3)) between 1 and 10
+    then string_to_array(receipt, '.')::bigint[]
+end;
+--! EndIncluded functions/claim_of.sql
+--! Included functions/claimed_id.sql
+/* postbag.claimed_id: the id of the message that a receipt names; null if the text is no receipt. (Of a number with more digits than an id
+ * can have, the first 18: there may be such a message, but it has another receipt.) */
+create or replace function postbag.claimed_id(receipt text)
+returns bigint
+language sql
+immutable
+return case
+  when translate(receipt, '0123456789', '') = '..' then nullif(left(split_part(receipt, '.', 1), 18), '')::bigint
+end;
+--! EndIncluded functions/claimed_id.sql
+--! Included functions/claims.sql
+/* postbag.claims: the receipts of a JSON array taken apart: which message, and which of its leases (its attempt and its key: a lease
+ * has a higher attempt than the one before, and the key tells it from one that was rolled back). All null where the text is no receipt. */
+create or replace function postbag.claims(receipts jsonb)
+returns table ("position" bigint, receipt text, message_id bigint, attempt integer, lease_key bigint)
+language sql
+immutable
+as $$
+  select given."position", given.receipt, claim[1], claim[2]::integer, claim[3]
+  from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position")
+  cross join lateral postbag.claim_of(given.receipt) as claim
+$$;
+--! EndIncluded functions/claims.sql
 --! Included functions/order_groups.sql
 /* postbag.order_groups: put the lines of these groups in order: `arrived` stand behind all that others committed before, and the first
  * in each line is its head. The caller holds the groups' locks, looks at what is committed now (read committed), and pins the plans. */
@@ -291,35 +423,53 @@ begin
 end
 $$;
 --! EndIncluded functions/tidy_at_commit.sql
+--! Included functions/is_counted.sql
+/* postbag.is_counted: count what this session just sent to a queue, or had done there, in a note of its own (`setting`):
+ * "queue:second:number:number:…". False, and nothing is counted, if the note is of another second or queue, or long: then postbag.tick is
+ * to be called. So a verb pays for one comparison, and once a second for the rest. */
+create or replace function postbag.is_counted(setting text, source_id bigint, number bigint, now timestamptz)
+returns boolean
+language sql
+volatile
+return case
+  when starts_with(current_setting(setting, true), source_id || ':' || date_part('epoch', now)::bigint || ':')
+    and octet_length(current_setting(setting, true)) < 2000
+    then set_config(setting, current_setting(setting, true) || number || ':', false) <> ''
+  else false
+end;
+--! EndIncluded functions/is_counted.sql
 --! Included functions/tick.sql
-/* postbag.tick: count what this session sent to and had done in a queue; once a second (by the caller's clock) write the count down for
- * the statistics, and ask for tidying at the end of the transaction, so that removing what has expired needs no daemon. Leaves out what
- * the role has no right to, and tidying in a transaction with a snapshot of its own, where it could fail for no reason of the caller's. */
-create or replace function postbag.tick(source_id bigint, sent bigint, done bigint, now timestamptz)
+/* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
+ * session counted in the second before, and ask for tidying at the end of the transaction, so that removing what has expired needs no
+ * daemon. Leaves out what the role has no right to, and tidying in a transaction with a snapshot of its own, where it could fail for no
+ * reason of the caller's. */
+create or replace function postbag.tick(verb text, source_id bigint, number bigint, now timestamptz)
 returns void
 language plpgsql
 as $$
 declare
-  setting constant text := 'postbag.traffic_' || source_id % 1024;
-  now_us constant bigint := postbag.microseconds(tick.now);
-  -- {queue_id, sent, done, when it was last written down}
-  note bigint[] := postbag.remembered(setting);
+  setting constant text := 'postbag.' || verb || '_' || source_id % 1024;
+  second constant bigint := date_part('epoch', tick.now)::bigint;
+  -- {queue_id, second, number, number, …}
+  note constant bigint[] := postbag.remembered(setting);
+  counted bigint := tick.number;
 begin
-  if note[1] is distinct from source_id then
-    note := array[source_id, 0, 0, 0];
+  if note[1] = source_id then
+    counted := counted + coalesce((select sum(earlier.number) from unnest(note[3:]) as earlier (number)), 0);
   end if;
-  note[2] := note[2] + sent;
-  note[3] := note[3] + done;
-  if now_us not between note[4] and note[4] + 1000000 then
-    if note[2] + note[3] > 0 and has_table_privilege('postbag.traffic', 'insert') then
-      insert into postbag.traffic (queue_id, noted_at, sent, done) values (source_id, tick.now, note[2], note[3]);
-    end if;
-    if current_setting('transaction_isolation') = 'read committed' and has_table_privilege('postbag.group_change', 'insert') then
-      insert into postbag.group_change (queue_id, groups, tidies, changed_at) values (source_id, '{}', true, tick.now);
-    end if;
-    note := array[source_id, 0, 0, now_us];
+  if note[1] = source_id and note[2] = second then
+    perform set_config(setting, format('%s:%s:%s:', source_id, second, counted), false);
+    return;
   end if;
-  perform set_config(setting, format('%s:%s:%s:%s', note[1], note[2], note[3], note[4]), false);
+
+  if counted > 0 and has_table_privilege('postbag.traffic', 'insert') then
+    insert into postbag.traffic (queue_id, noted_at, sent, done)
+    values (source_id, tick.now, case verb when 'sent' then counted else 0 end, case verb when 'done' then counted else 0 end);
+  end if;
+  if current_setting('transaction_isolation') = 'read committed' and has_table_privilege('postbag.group_change', 'insert') then
+    insert into postbag.group_change (queue_id, groups, tidies, changed_at) values (source_id, '{}', true, tick.now);
+  end if;
+  perform set_config(setting, format('%s:%s:', source_id, second), false);
 end
 $$;
 --! EndIncluded functions/tick.sql
@@ -399,6 +549,114 @@ begin
 end
 $$;
 --! EndIncluded functions/count_messages.sql
+--! Included functions/send_in_full.sql
+/* postbag.send_in_full: what postbag.send_batch does for messages and queues of every kind. (That one does by itself only what is plain.) */
+create or replace function postbag.send_in_full(
+  queue text, messages jsonb, now timestamptz default clock_timestamp(), alone boolean default false
+)
+returns table (id text, duplicate boolean)
+language plpgsql
+as $$
+declare
+  target postbag.queue := postbag.queue_named(send_in_full.queue);
+  ids bigint[];
+  -- Per message the id that its dedupId stands for; null where no message has one.
+  first_ids bigint[];
+begin
+  perform postbag.check_messages(messages);
+  if alone and target.durability = 'relaxed' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+  ids := array(select nextval('postbag.message_id') from generate_series(1, jsonb_array_length(messages)));
+  if target.dedup_by = 'content' or messages @? '$[*].dedupId' then
+    first_ids := postbag.deduplicate(target, messages, ids, send_in_full.now);
+  end if;
+  if target.max_messages is not null or target.max_bytes is not null then
+    perform postbag.make_room(target, messages, ids, first_ids, send_in_full.now);
+  end if;
+
+  insert into postbag.message (
+    queue_id, message_id, available_at, sent_at, priority, encoding, type, content_type, headers, group_key, group_position,
+    due_at, expires_at, body, bytes
+  )
+  select stored.*
+  from (
+    select
+      target.queue_id as queue_id,
+      ids[sent.position] as message_id,
+      -- In a group it waits in line. Who commits first becomes the head, and is available at its time. (In a fair queue there is no order,
+      -- so a delayed message waits for itself.)
+      case when timed.is_in_line then 'infinity' else timed.due_at end as available_at,
+      send_in_full.now as sent_at,
+      case
+        when sent.priority is null then 0
+        when sent.priority between 0 and target.max_priority then sent.priority
+        else postbag.refuse('PB002', format(
+          'priority must be between 0 and %s, the maxPriority of queue "%s", got %s',
+          target.max_priority, target.name, sent.priority
+        ))::smallint
+      end as priority,
+      coalesce(sent.encoding, 'json') as encoding,
+      sent.type as type,
+      sent."contentType" as content_type,
+      case
+        when sent.headers is null then null
+        when postbag.is_string_map(sent.headers) then sent.headers
+        else postbag.refuse('PB002', format('headers must be an object of strings, got %s', sent.headers))::jsonb
+      end as headers,
+      sent."group" as group_key,
+      case
+        when sent."group" is null then null
+        when target.delivery_order = 'fifo' then case when timed.is_in_line then ids[sent.position] end
+        else postbag.refuse('PB002', format(
+          'group must not be given for queue "%s", whose order is lifo, got %s', target.name, sent."group"
+        ))::bigint
+      end as group_position,
+      case when timed.is_in_line then timed.due_at end as due_at,
+      case
+        when sent."ttlSeconds" is not null or target.ttl is not null
+          then postbag.expiry(timed.due_at, sent."ttlSeconds", target.ttl)
+      end as expires_at,
+      case coalesce(sent.encoding, 'json')
+        when 'json' then coalesce(sent.json::json::text, sent.body::text, 'null')
+        when 'text' then postbag.string_of(sent.body)
+      end as body,
+      case when sent.encoding = 'base64' then decode(postbag.string_of(sent.body), 'base64') end as bytes
+    from rows from (
+      jsonb_to_recordset(messages) as (
+        body jsonb, json text, encoding text, type text, "contentType" text, headers jsonb, priority integer,
+        "delaySeconds" double precision, "availableAt" timestamptz, "ttlSeconds" double precision, "group" text
+      )
+    ) with ordinality as sent (
+      body, json, encoding, type, "contentType", headers, priority, "delaySeconds", "availableAt", "ttlSeconds", "group", position
+    )
+    cross join lateral (
+      select
+        due.at as due_at,
+        sent."group" is not null and (target.group_mode = 'ordered' or due.at <= send_in_full.now) as is_in_line
+      from (select postbag.availability(send_in_full.now, sent."delaySeconds", sent."availableAt", target.delay) as at) as due
+    ) as timed
+    where first_ids is null or first_ids[sent.position] = ids[sent.position]
+    order by sent.position
+    offset 0
+  ) as stored
+  where postbag.keeps_rules(
+    stored.encoding, stored.type, stored.content_type, stored.headers, stored.group_key, stored.body, stored.bytes
+  );
+
+  if messages @? '$[*].group' then
+    perform postbag.note_arrivals(target.queue_id, messages, ids, first_ids, send_in_full.now);
+  end if;
+  if not postbag.is_counted('postbag.sent_' || target.queue_id % 1024, target.queue_id, jsonb_array_length(messages), send_in_full.now) then
+    perform postbag.tick('sent', target.queue_id, jsonb_array_length(messages), send_in_full.now);
+  end if;
+
+  return query
+    select coalesce(first_ids[place], ids[place])::text, first_ids is not null and first_ids[place] <> ids[place]
+    from generate_subscripts(ids, 1) as place;
+end
+$$;
+--! EndIncluded functions/send_in_full.sql
 --! Included functions/send_batch.sql
 /* postbag.send_batch: put 1 to 1000 messages into one queue, all or none, in the caller's transaction; one row per message, in
  * the order given. A message is a JSON object (the same words as over HTTP):
@@ -415,7 +673,10 @@ $$;
  *
  * A message becomes available at `now` plus its delay, and visible when the transaction commits. A send waits for another
  * transaction only while that one has sent (or is forgetting, long after its window) the same dedupId, and has not committed.
- * PB004 if the queue is full. `alone` says that this call is the whole transaction: then the queue's relaxed durability counts. */
+ * PB004 if the queue is full. `alone` says that this call is the whole transaction: then the queue's relaxed durability counts.
+ *
+ * What most sends are, JSON of a type or of none to a queue without limits, is done here with one insert; the time of a statement is
+ * that of its parts, used or not. All else is in functions/send_in_full.sql. */
 create or replace function postbag.send_batch(
   queue text, messages jsonb, now timestamptz default clock_timestamp(), alone boolean default false
 )
@@ -423,97 +684,59 @@ returns table (id text, duplicate boolean)
 language plpgsql
 as $$
 declare
-  target postbag.queue := postbag.queue_named(send_batch.queue);
-  ids bigint[];
-  -- Per message the id that its dedupId stands for; null where no message has one.
-  first_ids bigint[];
+  target record;
+  stored integer := 0;
 begin
+  select known.queue_id, known.is_volatile, known.sends_plainly, known.durability, known.delay into target
+  from postbag.queue as known
+  where known.name = send_batch.queue;
+
   if target.is_volatile then
     return query select * from postbag.volatile_send_batch(send_batch.queue, send_batch.messages, send_batch.now);
     return;
   end if;
-  perform postbag.check_messages(messages);
+  if target.sends_plainly and jsonb_typeof(messages) = 'array' and jsonb_array_length(messages) between 1 and 1000 then
+    return query
+      insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
+      select
+        target.queue_id, nextval('postbag.message_id'), send_batch.now + target.delay, send_batch.now, 'json',
+        case
+          when length(sent.message ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+          else sent.message ->> 'type'
+        end,
+        case
+          when octet_length(coalesce(sent.message ->> 'json', (sent.message -> 'body')::text)) > 1048576
+            then postbag.break_rule('message_body_is_at_most_1_mib')
+          else coalesce((sent.message ->> 'json')::json::text, (sent.message -> 'body')::text, 'null')
+        end
+      from (
+        select
+          given.message,
+          bool_and(
+            case
+              when jsonb_typeof(given.message) = 'object'
+                then given.message ?| '{json,body}' and given.message - '{json,body,type}'::text[] = '{}'
+              else false
+            end
+          ) over () as are_plain
+        from jsonb_array_elements(messages) as given (message)
+      ) as sent
+      where sent.are_plain
+      -- (The id that was just drawn for this row. To name the column, a sender would need a right to read messages.)
+      returning currval('postbag.message_id')::text, false;
+    get diagnostics stored = row_count;
+  end if;
+  if stored = 0 then
+    return query select * from postbag.send_in_full(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+    return;
+  end if;
+
   if alone and target.durability = 'relaxed' then
     perform set_config('synchronous_commit', 'off', true);
   end if;
-  ids := array(select nextval('postbag.message_id') from generate_series(1, jsonb_array_length(messages)));
-  if target.dedup_by = 'content' or messages @? '$[*].dedupId' then
-    first_ids := postbag.deduplicate(target, messages, ids, send_batch.now);
+  if not postbag.is_counted('postbag.sent_' || target.queue_id % 1024, target.queue_id, jsonb_array_length(messages), send_batch.now) then
+    perform postbag.tick('sent', target.queue_id, jsonb_array_length(messages), send_batch.now);
   end if;
-  if target.max_messages is not null or target.max_bytes is not null then
-    perform postbag.make_room(target, messages, ids, first_ids, send_batch.now);
-  end if;
-
-  insert into postbag.message (
-    queue_id, message_id, available_at, sent_at, priority, encoding, type, content_type, headers, group_key, group_position,
-    due_at, expires_at, body, bytes
-  )
-  select
-    target.queue_id,
-    ids[sent.position],
-    -- In a group it waits in line. Who commits first becomes the head, and is available at its time. (In a fair queue there is no order,
-    -- so a delayed message waits for itself.)
-    case when timed.is_in_line then 'infinity' else timed.due_at end,
-    send_batch.now,
-    case
-      when sent.priority is null then 0
-      when sent.priority between 0 and target.max_priority then sent.priority
-      else postbag.refuse('PB002', format(
-        'priority must be between 0 and %s, the maxPriority of queue "%s", got %s',
-        target.max_priority, target.name, sent.priority
-      ))::smallint
-    end,
-    coalesce(sent.encoding, 'json'),
-    sent.type,
-    sent."contentType",
-    case
-      when sent.headers is null then null
-      when postbag.is_string_map(sent.headers) then sent.headers
-      else postbag.refuse('PB002', format('headers must be an object of strings, got %s', sent.headers))::jsonb
-    end,
-    sent."group",
-    case
-      when sent."group" is null then null
-      when target.delivery_order = 'fifo' then case when timed.is_in_line then ids[sent.position] end
-      else postbag.refuse('PB002', format(
-        'group must not be given for queue "%s", whose order is lifo, got %s', target.name, sent."group"
-      ))::bigint
-    end,
-    case when timed.is_in_line then timed.due_at end,
-    case
-      when sent."ttlSeconds" is not null or target.ttl is not null
-        then postbag.expiry(timed.due_at, sent."ttlSeconds", target.ttl)
-    end,
-    case coalesce(sent.encoding, 'json')
-      when 'json' then coalesce(sent.json::json::text, sent.body::text, 'null')
-      when 'text' then postbag.string_of(sent.body)
-    end,
-    case when sent.encoding = 'base64' then decode(postbag.string_of(sent.body), 'base64') end
-  from rows from (
-    jsonb_to_recordset(messages) as (
-      body jsonb, json text, encoding text, type text, "contentType" text, headers jsonb, priority integer,
-      "delaySeconds" double precision, "availableAt" timestamptz, "ttlSeconds" double precision, "group" text
-    )
-  ) with ordinality as sent (
-    body, json, encoding, type, "contentType", headers, priority, "delaySeconds", "availableAt", "ttlSeconds", "group", position
-  )
-  cross join lateral (
-    select
-      due.at as due_at,
-      sent."group" is not null and (target.group_mode = 'ordered' or due.at <= send_batch.now) as is_in_line
-    from (select postbag.availability(send_batch.now, sent."delaySeconds", sent."availableAt", target.delay) as at) as due
-  ) as timed
-  where first_ids is null or first_ids[sent.position] = ids[sent.position]
-  order by sent.position;
-
-  if messages @? '$[*].group' then
-    perform postbag.note_arrivals(target.queue_id, messages, ids, first_ids, send_batch.now);
-  end if;
-  perform postbag.tick(target.queue_id, jsonb_array_length(messages), 0, send_batch.now);
-
-  return query
-    select coalesce(first_ids[place], ids[place])::text, first_ids is not null and first_ids[place] <> ids[place]
-    from generate_subscripts(ids, 1) as place;
 end
 $$;
 --! EndIncluded functions/send_batch.sql
@@ -852,7 +1075,7 @@ begin
 end
 $$;
 --! EndIncluded functions/claim_newest.sql
---! Included functions/receive.sql
+--! Included functions/receive_in_full.sql
 /* postbag.receive: lease up to max_messages available messages of one queue: highest priority first, then by availability (the latest
  * first in a lifo queue), then in the order they were sent. Who receives owns a message until leased_until; the receipt is the proof,
  * for ack, nack and extend.
@@ -880,31 +1103,10 @@ $$;
  *
  * The claim changes no indexed column (the lease is leased_until), joins on the ctid it has just locked, and its plan is pinned:
  * statistics of a nearly empty table would flip it. */
-create or replace function postbag.receive(
-  queue text,
-  max_messages integer default 1,
-  lease interval default null,
-  now timestamptz default clock_timestamp(),
-  auto_ack boolean default false,
-  alone boolean default false
+create or replace function postbag.receive_in_full(
+  queue text, max_messages integer, lease interval, now timestamptz, alone boolean
 )
-returns table (
-  id text,
-  receipt text,
-  body text,
-  encoding text,
-  type text,
-  content_type text,
-  headers jsonb,
-  priority integer,
-  group_key text,
-  attempts integer,
-  sent_at timestamptz,
-  first_received_at timestamptz,
-  leased_until timestamptz,
-  expires_at timestamptz,
-  deaths jsonb
-)
+returns setof postbag.delivery
 language plpgsql
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -914,17 +1116,18 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  source constant postbag.queue := postbag.queue_named(receive.queue);
-  until constant timestamptz := receive.now + coalesce(receive.lease, source.lease);
+  source constant postbag.queue := postbag.queue_named(receive_in_full.queue);
+  until constant timestamptz := receive_in_full.now + coalesce(receive_in_full.lease, source.lease);
   -- Into a variable: nothing volatile may stand inside an update of a queue's table.
   drawn_key constant integer := floor(random() * 2147483647);
-  now_us constant bigint := postbag.microseconds(receive.now);
+  now_us constant bigint := postbag.microseconds(receive_in_full.now);
   started constant timestamptz := clock_timestamp();
   took_us bigint;
   expensive_us constant bigint := 2000;
   longest_near_pause_us constant bigint := 1000000;
   first_pause_us constant bigint := 100000;
   longest_pause_us constant bigint := 60000000;
+  plain_for_us constant bigint := 100000;
 
   -- What this session noted: {queue_id, near look due, full look due, last full look took, pause after it, tidying due}, in
   -- microseconds.
@@ -932,7 +1135,8 @@ declare
   look bigint[] := postbag.remembered(look_setting);
   depth text := 'cursor';
   shared postbag.sweep;
-  -- {queue_id, lowest available_at claimed, how many of them were heads of groups}: one setting per priority.
+  -- {queue_id, lowest available_at claimed, how many of them were heads of groups, until when postbag.receive may claim by itself}: one
+  -- setting per priority.
   cursor_setting text;
   cursor_note bigint[];
   start timestamptz;
@@ -943,34 +1147,22 @@ declare
   followers integer;
   allowed integer;
 begin
-  if source.is_volatile then
-    return query select * from postbag.volatile_receive(
-      receive.queue, receive.max_messages, receive.lease, receive.now, receive.auto_ack, receive.alone
-    );
-    return;
-  elsif receive.auto_ack then
-    return query select * from postbag.receive_and_ack(receive.queue, receive.max_messages, receive.lease, receive.now, receive.alone);
-    return;
-  end if;
   if max_messages is null or max_messages not between 1 and 1000 then
     perform postbag.refuse('PB002', format('max must be between 1 and 1000, got %s', coalesce(max_messages::text, 'null')));
-  elsif until < receive.now or until > receive.now + interval '43200 s' then
+  elsif until < receive_in_full.now or until > receive_in_full.now + interval '43200 s' then
     perform postbag.refuse('PB002', format(
-      'leaseSeconds must be between 0 and 43200, got %s', extract(epoch from receive.lease)::double precision
+      'leaseSeconds must be between 0 and 43200, got %s', extract(epoch from receive_in_full.lease)::double precision
     ));
   end if;
 
   if source.paused then
     return;
   end if;
-  if alone and source.durability = 'relaxed' then
-    perform set_config('synchronous_commit', 'off', true);
-  end if;
   if source.max_in_flight is not null or source.rate is not null then
-    wanted := least(wanted, postbag.allowance(source, receive.now));
+    wanted := least(wanted, postbag.allowance(source, receive_in_full.now));
   end if;
   if source.group_rate is not null then
-    perform postbag.put_off_groups(source, wanted, receive.now);
+    perform postbag.put_off_groups(source, wanted, receive_in_full.now);
   end if;
   if wanted <= 0 then
     return;
@@ -982,7 +1174,7 @@ begin
     look := array[source.queue_id, 0, 0, expensive_us, 0, 0];
   end if;
   if now_us not between coalesce(look[6], 0) - 1000000 and coalesce(look[6], 0) then
-    perform postbag.tick(source.queue_id, 0, 0, receive.now);
+    perform postbag.tick('done', source.queue_id, 0, receive_in_full.now);
     look[6] := now_us + 1000000;
     depth := 'near';
   end if;
@@ -1012,7 +1204,7 @@ begin
     end;
 
     if source.delivery_order = 'lifo' then
-      return query select * from postbag.claim_newest(source, level, wanted, depth = 'full', until, drawn_key, receive.now);
+      return query select * from postbag.claim_newest(source, level, wanted, depth = 'full', until, drawn_key, receive_in_full.now);
       get diagnostics claimed = row_count;
       wanted := wanted - claimed;
       exit when wanted = 0;
@@ -1032,10 +1224,10 @@ begin
           where message.queue_id = source.queue_id
             and message.priority = level
             and message.available_at >= start
-            and message.available_at <= receive.now
+            and message.available_at <= receive_in_full.now
             and message.available_at < 'infinity'
-            and (message.leased_until is null or message.leased_until <= receive.now)
-            and (message.expires_at is null or message.expires_at > receive.now)
+            and (message.leased_until is null or message.leased_until <= receive_in_full.now)
+            and (message.expires_at is null or message.expires_at > receive_in_full.now)
           order by message.available_at, message.message_id
           limit most_heads
           for update skip locked
@@ -1046,7 +1238,7 @@ begin
             leased_until = until,
             attempts = message.attempts + 1,
             lease_key = drawn_key,
-            first_received_at = coalesce(message.first_received_at, receive.now),
+            first_received_at = coalesce(message.first_received_at, receive_in_full.now),
             in_flight_until = case when source.max_in_flight is not null then until end,
             -- After its last attempt it is dead, unless it is settled before the lease ends.
             expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end,
@@ -1096,12 +1288,12 @@ begin
       get diagnostics claimed = row_count;
       wanted := wanted - claimed;
       if current_setting('postbag.heads', true) <> '' then
-        return query select * from postbag.follow_heads(source, wanted, until, drawn_key, receive.now);
+        return query select * from postbag.follow_heads(source, wanted, until, drawn_key, receive_in_full.now);
         get diagnostics followers = row_count;
         wanted := wanted - followers;
       end if;
       -- (A lease of no time leaves what was taken available.)
-      exit when wanted = 0 or claimed < most_heads or until <= receive.now;
+      exit when wanted = 0 or claimed < most_heads or until <= receive_in_full.now;
       most_heads := wanted;
     end loop;
     if claimed = 0 then
@@ -1109,7 +1301,7 @@ begin
       perform set_config(
         cursor_setting,
         format(
-          '%s:%s:%s', source.queue_id, postbag.microseconds(greatest(start, receive.now - interval '1 s')), coalesce(cursor_note[3], 0)
+          '%s:%s:%s', source.queue_id, postbag.microseconds(greatest(start, receive_in_full.now - interval '1 s')), coalesce(cursor_note[3], 0)
         ),
         false
       );
@@ -1118,10 +1310,12 @@ begin
   end loop;
 
   if wanted = allowed then
-    perform postbag.settle_pending(source.queue_id, receive.now);
+    perform postbag.settle_pending(source.queue_id, receive_in_full.now);
+  elsif wanted = 0 and source.receives_plainly and (postbag.remembered(cursor_setting))[3] = 0 then
+    perform set_config(cursor_setting, format('%s:%s', current_setting(cursor_setting), now_us + plain_for_us), false);
   end if;
   if source.rate is not null and wanted < allowed then
-    perform postbag.spend(source, '', allowed - wanted, receive.now);
+    perform postbag.spend(source, '', allowed - wanted, receive_in_full.now);
   end if;
   if depth <> 'cursor' then
     took_us := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
@@ -1137,6 +1331,153 @@ begin
     end if;
     perform set_config(look_setting, array_to_string(look, ':'), false);
   end if;
+end
+$$;
+--! EndIncluded functions/receive_in_full.sql
+--! Included functions/receive.sql
+/* postbag.receive: lease up to max_messages available messages of one queue: highest priority first, then by availability (the latest
+ * first in a lifo queue), then in the order they were sent. Who receives owns a message until leased_until; the receipt is the proof,
+ * for ack, nack and extend.
+ * Never waits for a message: no rows mean "nothing available now" (waiting is src/wakeup's job). Only where the queue limits its rate or
+ * what is in flight, receives take turns: one waits until the transaction of the other ends.
+ * Two callers never share a message: rows another has locked are skipped, rows it has leased are not available.
+ * With auto_ack the messages are deleted as they are handed out: at most once, and no receipt. `alone` says that this call is the whole
+ * transaction: then it does not wait for the disk (a claim that a crash of the database undoes was never made, and the message comes
+ * again), but with auto_ack it does, unless the queue's durability is relaxed.
+ *
+ * The short way: for a tenth of a second after a look at everything (functions/receive_in_full.sql) brought a session of a plain queue all
+ * it wanted, and no group, the session claims from its cursor on with one statement that knows nothing of priorities, groups, limits
+ * and looks back. (The time of a statement is that of its parts, used or not: this is a third of the other.) It ends sooner when
+ * a claim brings less than was wanted. What becomes available behind the cursor meanwhile waits for so long at most. */
+create or replace function postbag.receive(
+  queue text,
+  max_messages integer default 1,
+  lease interval default null,
+  now timestamptz default clock_timestamp(),
+  auto_ack boolean default false,
+  alone boolean default false
+)
+returns table (
+  id text,
+  receipt text,
+  body text,
+  encoding text,
+  type text,
+  content_type text,
+  headers jsonb,
+  priority integer,
+  group_key text,
+  attempts integer,
+  sent_at timestamptz,
+  first_received_at timestamptz,
+  leased_until timestamptz,
+  expires_at timestamptz,
+  deaths jsonb
+)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source record;
+  -- Into a variable: nothing volatile may stand inside an update of a queue's table.
+  drawn_key constant integer := random() * 2147483646;
+  until timestamptz;
+  claimed integer;
+begin
+  select
+    known.queue_id, known.is_volatile, known.receives_plainly, known.durability, known.lease, known.max_attempts,
+    'postbag.cursor_' || known.queue_id % 256 || '_0' as setting,
+    -- {queue_id, lowest available_at claimed, how many of them were heads of groups, until when the short way is open}
+    postbag.remembered('postbag.cursor_' || known.queue_id % 256 || '_0') as note
+  into source
+  from postbag.queue as known
+  where known.name = receive.queue;
+
+  if source.is_volatile then
+    return query select * from postbag.volatile_receive(
+      receive.queue, receive.max_messages, receive.lease, receive.now, receive.auto_ack, receive.alone
+    );
+    return;
+  elsif receive.auto_ack then
+    return query select * from postbag.receive_and_ack(
+      receive.queue, receive.max_messages, receive.lease, receive.now, receive.alone and source.durability = 'relaxed'
+    );
+    return;
+  end if;
+  if alone then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
+  if source.receives_plainly
+    and source.note[1] = source.queue_id
+    and postbag.microseconds(receive.now) between source.note[2] and source.note[4]
+    and (receive.lease is null or receive.lease between interval '1 s' and interval '43200 s')
+    and max_messages between 1 and 1000
+  then
+    until := receive.now + coalesce(receive.lease, source.lease);
+    return query
+      update postbag.message
+      set
+        leased_until = until,
+        attempts = message.attempts + 1,
+        lease_key = drawn_key,
+        first_received_at = coalesce(message.first_received_at, receive.now),
+        expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end
+      from (
+        select ready.ctid as place
+        from postbag.message as ready
+        where ready.queue_id = source.queue_id
+          and ready.priority = 0
+          and ready.available_at >= postbag.instant(source.note[2])
+          and ready.available_at <= receive.now
+          and ready.available_at < 'infinity'
+          and ready.group_key is null
+          and (ready.leased_until is null or ready.leased_until <= receive.now)
+          and (ready.expires_at is null or ready.expires_at > receive.now)
+        order by ready.available_at, ready.message_id
+        limit max_messages
+        for update skip locked
+      ) as head
+      where message.ctid = head.place
+      returning
+        message.message_id::text,
+        message.message_id || '.' || message.attempts || '.' || message.lease_key,
+        case when message.bytes is null then message.body else translate(encode(message.bytes, 'base64'), E'\n', '') end,
+        message.encoding,
+        message.type,
+        message.content_type,
+        message.headers,
+        message.priority::integer,
+        message.group_key,
+        message.attempts,
+        message.sent_at,
+        message.first_received_at,
+        message.leased_until,
+        message.expires_at,
+        -- (Where the next claim may start, noted at each eighth message, because a note costs as much as a row.)
+        case
+          when (max_messages > 1 and message.message_id % 8 <> 0)
+            or set_config(
+              source.setting,
+              source.note[1] || ':' || postbag.microseconds(message.available_at) || ':0:' || source.note[4],
+              false
+            ) <> ''
+            then message.deaths
+        end;
+    get diagnostics claimed = row_count;
+    if claimed = max_messages then
+      return;
+    end if;
+    perform set_config(source.setting, source.queue_id || ':' || source.note[2] || ':0', false);
+    if claimed > 0 then
+      return;
+    end if;
+  end if;
+
+  return query select * from postbag.receive_in_full(
+    receive.queue, receive.max_messages, receive.lease, receive.now, receive.alone
+  );
 end
 $$;
 --! EndIncluded functions/receive.sql
@@ -1172,55 +1513,137 @@ begin
 end
 $$;
 --! EndIncluded functions/receive_and_ack.sql
---! Included functions/ack_and_receive.sql
-/* postbag.ack_and_receive: settle what is done and lease what comes next, in one statement: what a consumer that works batch by batch
- * says in each round. First one row per receipt, in the order given: `receipt` and its `outcome` (the words of functions/ack.sql), all
- * else null; then one row per message, as postbag.receive gives it, with `outcome` null.
+--! Included functions/ack.sql
+/* postbag.ack: delete the messages of these receipts (a JSON array of strings), in the caller's transaction, so that work and ack
+ * can commit together. One row per receipt, in the order given, with its outcome:
+ *   'ok'               the message is done and gone
+ *   'lease_lost'       the message was given back, or received again since: this receipt owns nothing, nothing changed
+ *   'message_gone'     there is no such message in this queue (any more): acked before, purged, or moved to the dead letters
+ *   'receipt_invalid'  this is not a receipt
+ * A lease that has ended but passed to nobody still acks: the work is done, a redelivery would help no one. `alone` says that this
+ * call is the whole transaction: then it does not wait for the disk (an ack that a crash of the database undoes means that the message
+ * comes again).
  *
- * Both happen or neither does: a receive that is refused (a lease too long) acks nothing. */
-create or replace function postbag.ack_and_receive(
-  queue text,
-  receipts jsonb,
-  max_messages integer default 1,
-  lease interval default null,
-  now timestamptz default clock_timestamp(),
-  alone boolean default false
+ * Messages are settled in the order of their ids, so that two calls over the same ones cannot deadlock. All that are there and ours go with one
+ * statement, which finds each by its key, whatever the statistics say (a join on the queue is at the planner's mercy: with those of a
+ * nearly empty table it walks the whole queue); what is left after it is looked at one by one. */
+create or replace function postbag.ack(
+  queue text, receipts jsonb, now timestamptz default clock_timestamp(), alone boolean default false
 )
-returns table (
-  outcome text,
-  id text,
-  receipt text,
-  body text,
-  encoding text,
-  type text,
-  content_type text,
-  headers jsonb,
-  priority integer,
-  group_key text,
-  attempts integer,
-  sent_at timestamptz,
-  first_received_at timestamptz,
-  leased_until timestamptz,
-  expires_at timestamptz,
-  deaths jsonb
-)
+returns table (receipt text, outcome text)
 language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
+declare
+  source record;
+  -- The receipts whose messages are gone, and the groups whose heads were among these.
+  done text[];
+  headless text[];
+  claim record;
+  previous text;
+  acked record;
+  outcomes text[];
 begin
-  return query
-    select settled.outcome, null, settled.receipt, null, null, null, null, null::jsonb, null::integer, null, null::integer,
-      null::timestamptz, null::timestamptz, null::timestamptz, null::timestamptz, null::jsonb
-    from postbag.ack(
-      ack_and_receive.queue, ack_and_receive.receipts, ack_and_receive.now, ack_and_receive.alone
-    ) as settled;
-  return query
-    select null, received.*
-    from postbag.receive(
-      ack_and_receive.queue, ack_and_receive.max_messages, ack_and_receive.lease, ack_and_receive.now, false, ack_and_receive.alone
-    ) as received;
+  select
+    known.queue_id, known.is_volatile, 'postbag.done_' || known.queue_id % 1024 as counter,
+    case when jsonb_typeof(receipts) = 'array' then jsonb_array_length(receipts) else 0 end as number,
+    postbag.claim_of(receipts ->> 0) as first
+  into source
+  from postbag.queue as known
+  where known.name = ack.queue;
+  if source.is_volatile then
+    return query select * from postbag.volatile_ack(ack.queue, ack.receipts, ack.now);
+    return;
+  elsif source.queue_id is null then
+    perform postbag.queue_named(ack.queue);
+  end if;
+  if source.number not between 1 and 1000 then
+    perform postbag.check_receipts(receipts);
+  end if;
+  if alone then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
+  if source.number = 1 then
+    delete from postbag.message
+    where message.queue_id = source.queue_id
+      and message.message_id = source.first[1]
+      and message.attempts = source.first[2]
+      and message.lease_key = source.first[3]
+      and message.leased_until is not null
+    returning message.group_key, message.group_position into acked;
+    if found then
+      done := array[receipts ->> 0];
+      if acked.group_position = 0 then
+        headless := array[acked.group_key];
+      end if;
+    end if;
+  else
+    with gone as (
+      delete from postbag.message
+      using (
+        select given.receipt, there.place
+        from jsonb_array_elements_text(receipts) as given (receipt)
+        cross join lateral (
+          select message.ctid as place, message.message_id
+          from postbag.message
+          where message.queue_id = source.queue_id and message.message_id = postbag.claimed_id(given.receipt)
+          limit 1
+        ) as there
+        order by there.message_id
+      ) as mine
+      where message.ctid = mine.place
+        and message.message_id || '.' || message.attempts || '.' || message.lease_key = mine.receipt
+        and message.leased_until is not null
+      returning mine.receipt, message.group_key, message.group_position
+    )
+    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0) into done, headless from gone;
+  end if;
+
+  if cardinality(done) = source.number then
+    return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
+  else
+    for claim in
+      select given.* from postbag.claims(receipts) as given order by given.message_id, given.receipt, given."position"
+    loop
+      if claim.receipt = any (done) and claim.receipt is distinct from previous then
+        outcomes[claim."position"] := 'ok';
+      else
+        -- (Extended in this very moment, say.)
+        delete from postbag.message
+        where message.queue_id = source.queue_id
+          and message.message_id = claim.message_id
+          and message.attempts = claim.attempt
+          and message.lease_key = claim.lease_key
+          and message.leased_until is not null
+        returning message.group_key, message.group_position into acked;
+        if found then
+          outcomes[claim."position"] := 'ok';
+          done := done || claim.receipt;
+          if acked.group_position = 0 then
+            headless := headless || acked.group_key;
+          end if;
+        else
+          outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+        end if;
+      end if;
+      previous := claim.receipt;
+    end loop;
+    return query
+      select given.receipt, outcomes[given."position"]
+      from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+  end if;
+
+  if headless is not null then
+    insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
+  end if;
+  if not postbag.is_counted(source.counter, source.queue_id, coalesce(cardinality(done), 0), ack.now) then
+    perform postbag.tick('done', source.queue_id, coalesce(cardinality(done), 0), ack.now);
+  end if;
 end
 $$;
---! EndIncluded functions/ack_and_receive.sql
+--! EndIncluded functions/ack.sql
 --! Included functions/check_filter.sql
 /* postbag.check_filter: refuse (PB002) what makes no sense as a page's size, or as conditions on messages. */
 create or replace function postbag.check_filter(max_messages integer, headers jsonb, reason text)
@@ -1864,7 +2287,7 @@ returns void
 language plpgsql
 as $$
 declare
-  verbs constant text[] := '{send_batch,deduplicate,make_room,count_messages,bury,move_dead,stand_last,tidy,receive,receive_and_ack,claim_newest,
+  verbs constant text[] := '{send_batch,send_in_full,deduplicate,make_room,count_messages,bury,move_dead,stand_last,tidy,receive,receive_in_full,receive_and_ack,claim_newest,
     follow_heads,leased_in_line,release_followers,extend_companions,put_off_groups,allowance,ack,nack,extend,refusal,order_groups,search,
     purge,redrive,dead_letters,places_of,revive,remove_orphans,forget_dedup_ids,forget_queue,delete_queue}';
   names constant text := array_to_string(verbs, '|');
@@ -1880,6 +2303,7 @@ begin
     twin := regexp_replace(original.source, format('\mpostbag\.(%s)\(', names), 'postbag.volatile_\1(', 'g');
     twin := regexp_replace(twin, format('\m(%s\.[a-z])', original.name), 'volatile_\1', 'g');
     twin := replace(twin, $text$nextval('postbag.message_id')$text$, 'postbag.next_volatile_id()');
+    twin := replace(twin, $text$currval('postbag.message_id')$text$, 'postbag.last_volatile_id()');
     twin := regexp_replace(twin, '(?<!SETOF )\mpostbag\.(message|dedup)\M(?! as)(?!'')', 'postbag.volatile_\1 as \1', 'g');
     twin := regexp_replace(twin, '\mpostbag\.(message_id|dedup|message)\M', 'postbag.volatile_\1', 'g');
     execute regexp_replace(twin, '\.is_volatile then', '.is_volatile is null then', 'g');

@@ -121,10 +121,12 @@ export interface PostbagQueue {
   paused: Generated<boolean>;
   queue_id: Generated<Int8>;
   rate: number | null;
+  receives_plainly: Generated<boolean>;
   retry_backoff: string;
   retry_delay: unknown;
   retry_jitter: number;
   retry_max_delay: unknown;
+  sends_plainly: Generated<boolean>;
   top_priority: number;
   ttl: unknown | null;
   updated_at: Timestamp;

@@ -170,17 +170,21 @@ test('a group that a repeatable read transaction left without a head gets one', 
   assert.deepEqual(bodies(await on(await db.connect(), queue).receive(9)), [1])
 })
 
-const verbs: [verb: string, run: (session: pg.Client, queue: string, alone: boolean) => Promise<unknown>][] = [
-  ['send', (session, queue, alone) => on(session, queue).sendBatch([{ body: 2 }], { alone })],
-  ['receive', (session, queue, alone) => on(session, queue).receive(1, { alone })],
-  ['receive with auto_ack', (session, queue, alone) => on(session, queue).receive(1, { auto_ack: true, alone })],
-  ['ack', async (session, queue, alone) => on(session, queue).ackWith(['1.1.1'], { alone })],
-  ['nack', (session, queue, alone) => on(session, queue).nack(['1.1.1'], { alone })],
-  ['extend', (session, queue, alone) => on(session, queue).extend(['1.1.1'], { alone })],
+type RunVerb = (session: pg.Client, queue: string, alone: boolean) => Promise<unknown>
+
+/** With the synchronous_commit of a queue with full durability, when the call is the whole transaction. */
+const verbs: [verb: string, full: 'on' | 'off', run: RunVerb][] = [
+  ['send', 'on', (session, queue, alone) => on(session, queue).sendBatch([{ body: 2 }], { alone })],
+  ['receive', 'off', (session, queue, alone) => on(session, queue).receive(1, { alone })],
+  ['receive with auto_ack', 'on', (session, queue, alone) => on(session, queue).receive(1, { auto_ack: true, alone })],
+  ['ack', 'off', async (session, queue, alone) => on(session, queue).ackWith(['1.1.1'], { alone })],
+  ['nack', 'on', (session, queue, alone) => on(session, queue).nack(['1.1.1'], { alone })],
+  ['extend', 'on', (session, queue, alone) => on(session, queue).extend(['1.1.1'], { alone })],
 ]
 
-for (const [verb, run] of verbs) {
-  test(`a ${verb} waits for no disk only if the queue is relaxed and the call is the whole transaction, and only then`, async () => {
+for (const [verb, full, run] of verbs) {
+  const when = full === 'on' ? 'the queue is relaxed and the call is the whole transaction' : 'the call is the whole transaction'
+  test(`a ${verb} waits for no disk if ${when}, and only then`, async () => {
     const session = await db.connect()
     await session.query('set synchronous_commit = on')
     const setting = async () => (await session.query('show synchronous_commit')).rows[0].synchronous_commit
@@ -190,6 +194,7 @@ for (const [verb, run] of verbs) {
       ['relaxed', true],
       ['relaxed', false],
       ['full', true],
+      ['full', false],
     ] as const) {
       const queue = await newQueue(pool, { durability })
       await on(pool, queue).send(1)
@@ -203,7 +208,8 @@ for (const [verb, run] of verbs) {
     assert.deepEqual(found, [
       ['relaxed', true, 'off', 'on'],
       ['relaxed', false, 'on', 'on'],
-      ['full', true, 'on', 'on'],
+      ['full', true, full, 'on'],
+      ['full', false, 'on', 'on'],
     ])
   })
 }
