@@ -11,6 +11,7 @@
 import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { addDev } from './dev.ts'
+import { addDoctor } from './doctor.ts'
 import { exitCodesHelp } from './exit.ts'
 import { addMaintain } from './maintain.ts'
 import { addMigrate } from './migrate.ts'
@@ -72,6 +73,7 @@ export function program(): Command {
   postbag.commandsGroup('Set up and upkeep:')
   addMigrate(postbag)
   addMaintain(postbag)
+  addDoctor(postbag)
   addUninstall(postbag)
   addToken(postbag)
   return postbag

@@ -20,6 +20,7 @@ const commands = [
   'resume',
   'migrate',
   'maintain',
+  'doctor',
   'uninstall',
   'token',
 ]

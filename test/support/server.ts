@@ -26,8 +26,14 @@ export async function scratchFolder(): Promise<string> {
   return folder
 }
 
-/** Start one. Nothing is flushed to disk: what it holds is gone with it. */
-export async function startScratch(major: Major): Promise<ScratchServer> {
+/** Nothing is flushed to disk: what it holds is gone with it. */
+const quick = { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', max_connections: '300' }
+
+/** Start one. */
+export async function startScratch(
+  major: Major,
+  settings: Readonly<Record<string, string>> = quick,
+): Promise<ScratchServer> {
   const folder = await scratchFolder()
   const clean = () => rm(folder, { recursive: true, force: true })
   try {
@@ -35,7 +41,7 @@ export async function startScratch(major: Major): Promise<ScratchServer> {
       dataDir: folder,
       package: MAJORS[major],
       database: 'postgres',
-      settings: { fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', max_connections: '300' },
+      settings,
     })
     return { url: server.url, remove: () => server.stop().finally(clean) }
   } catch (error) {

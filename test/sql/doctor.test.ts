@@ -1,0 +1,424 @@
+/* postbag doctor in the database: each ailment is made, and found; on the oldest and the newest Postgres. (What takes a server of its own:
+ * test/cli/doctor.test.ts.) */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { type ExamineOptions, examine } from '../../src/cli/doctor/examine.ts'
+import type { Finding } from '../../src/cli/doctor/finding.ts'
+import { connect } from '../../src/db/connect.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { newQueue, on } from '../support/sql-verbs.ts'
+import { until } from '../support/until.ts'
+
+/** What the doctor finds; of one topic, or of all. */
+async function found(url: string, options: ExamineOptions = {}, topic?: string): Promise<Finding[]> {
+  const pool = connect(url, { maxConnections: 1 })
+  const findings: Finding[] = []
+  try {
+    for await (const finding of examine(pool, options)) findings.push(finding)
+  } finally {
+    await pool.end()
+  }
+  return topic ? findings.filter((finding) => finding.topic === topic) : findings
+}
+
+/** The one thing found in a topic, as "level: what → remedy". */
+async function only(database: TestDatabase, topic: string, options: ExamineOptions = {}): Promise<string> {
+  const findings = await found(database.url, options, topic)
+  assert.equal(findings.length, 1, JSON.stringify(findings))
+  return findings.map(said).join('\n')
+}
+
+const said = ({ level, what, remedy }: Finding) => `${level}: ${what}${remedy ? ` → ${remedy}` : ''}`
+const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000)
+
+let roles = 0
+
+/** The address of the database for a new role without any right. */
+async function strangerOf({ pool, url }: TestDatabase): Promise<{ readonly role: string; readonly url: string }> {
+  const role = `doctor_${process.pid}_${++roles}`
+  await pool.query(`create role ${role} login password 'stranger'`)
+  const strangers = new URL(url)
+  strangers.username = role
+  strangers.password = 'stranger'
+  return { role, url: strangers.href }
+}
+
+describe('the doctor', () => {
+  test('looks at every topic, and finds nothing but what is wrong with this server', async () => {
+    const database = await createDatabase()
+
+    const findings = await found(database.url)
+
+    assert.deepEqual(findings.filter(({ level }) => level !== 'ok').map(said), [
+      'problem: fsync is off: a crash of the machine can destroy the whole database. → alter system set fsync = on; select pg_reload_conf();',
+      'problem: full_page_writes is off: a crash of the machine can tear pages apart. → alter system set full_page_writes = on; select pg_reload_conf();',
+      'warning: synchronous_commit is off: a crash loses messages whose send was answered with 2xx. → alter role postgres set synchronous_commit = on; (durability "relaxed" gives the same speed to single queues.)',
+    ])
+    assert.deepEqual(
+      [...new Set(findings.map(({ topic }) => topic))],
+      'settings schema horizon tables locks queues volatile numbers connections listen clock'.split(' '),
+    )
+  })
+
+  test('says what a role without rights cannot see', async () => {
+    const database = await createDatabase()
+    const stranger = await strangerOf(database)
+
+    const findings = (await found(stranger.url)).map(({ topic, ...finding }) => `${topic} ${said(finding as Finding)}`)
+
+    const hints = findings.filter((finding) => finding.includes(' hint: ')).join('\n')
+    assert.match(hints, new RegExp(`^settings hint: The role ${stranger.role} may not see what others do`, 'm'))
+    for (const topic of ['schema', 'tables', 'queues']) {
+      assert.match(hints, new RegExp(`^${topic} hint: Could not look: permission denied`, 'm'))
+    }
+  })
+
+  test('says that there is no Postbag, once', async () => {
+    const database = await createDatabase()
+    await database.pool.query('drop schema postbag cascade')
+
+    const findings = await found(database.url)
+
+    assert.deepEqual(
+      findings.filter(({ topic }) => ['schema', 'tables', 'queues', 'locks', 'volatile'].includes(topic)).map(said),
+      ['problem: There is no Postbag in this database. → Run "postbag migrate" with the same DATABASE_URL.'],
+    )
+  })
+
+  test('tells an older schema, a newer one, another one, and a broken index', async () => {
+    const database = await createDatabase()
+    const { pool } = database
+    const newest = (await pool.query('delete from postbag.migration where number = 2 returning *')).rows[0]
+
+    const older = await only(database, 'schema')
+    await pool.query(`insert into postbag.migration (number, name, hash) values (2, $1, $2), (3, 'next', 'x')`, [
+      newest.name,
+      newest.hash,
+    ])
+    const newer = await only(database, 'schema')
+    await pool.query(`delete from postbag.migration where number = 3`)
+    await pool.query(`update postbag.migration set hash = 'other' where number = 2`)
+    const other = await only(database, 'schema')
+    await pool.query(`update postbag.migration set hash = $1 where number = 2`, [newest.hash])
+    await pool.query(`update pg_index set indisvalid = false where indexrelid = 'postbag.message_by_expiry'::regclass`)
+    const broken = await only(database, 'schema')
+
+    assert.match(older, /^problem: The database is at migration 1; this Postbag needs 2\. → Run "postbag migrate"/)
+    assert.match(newer, /^problem: The database is at migration 3; this Postbag knows only 2\./)
+    assert.match(other, /^problem: Migration 2 in the database is not the one of this package\./)
+    assert.match(broken, /^problem: Indexes are not valid.* → reindex index concurrently postbag\.message_by_expiry;$/)
+  })
+})
+
+describe('settings', () => {
+  for (const [setting, value, expected] of [
+    [
+      'statement_timeout',
+      '200',
+      /^warning: statement_timeout is 200 ms for this role.* set statement_timeout = '30s';$/m,
+    ],
+    [
+      'default_transaction_isolation',
+      `'repeatable read'`,
+      /^warning: default_transaction_isolation is repeatable read/m,
+    ],
+    ['default_transaction_read_only', 'on', /^problem: default_transaction_read_only is on for this role/m],
+    ['session_replication_role', 'replica', /^problem: session_replication_role is replica for this role/m],
+  ] as const) {
+    test(`${setting} = ${value} is found`, async () => {
+      const database = await createDatabase()
+      const name = new URL(database.url).pathname.slice(1)
+      await database.pool.query(`alter database ${name} set ${setting} = ${value}`)
+
+      const findings = await found(database.url, {}, 'settings')
+
+      assert.match(findings.map(said).join('\n'), expected)
+    })
+  }
+})
+
+describe('the horizon', () => {
+  test('is held back by an open transaction: who it is, and how to end it', async () => {
+    const database = await createDatabase()
+    const holder = await database.connect()
+    await holder.query(`set application_name = 'report'`)
+    await holder.query('begin isolation level repeatable read; select 1')
+    const { rows } = await holder.query('select pg_backend_pid() as pid')
+
+    const atOnce = await only(database, 'horizon')
+    const later = [
+      await only(database, 'horizon', { now: inSeconds(120) }),
+      await only(database, 'horizon', { now: inSeconds(1210) }),
+      await only(database, 'horizon', { now: inSeconds(7230) }),
+    ]
+
+    assert.match(atOnce, /^ok: Nobody holds back the horizon/)
+    assert.deepEqual(
+      later.map((finding) => finding.split(':')[0]),
+      ['hint', 'warning', 'problem'],
+    )
+    assert.match(
+      later[1] ?? '',
+      new RegExp(`held back for 20 min by session ${rows[0].pid} \\(report, role postgres, idle in transaction\\)\\. `),
+    )
+    assert.match(later[1] ?? '', new RegExp(`→ select pg_terminate_backend\\(${rows[0].pid}\\);`))
+  })
+
+  test('is held back by a transaction that wrote, without a snapshot', async () => {
+    const database = await createDatabase()
+    const writer = await database.connect()
+    await writer.query('begin; select pg_current_xact_id()')
+
+    assert.match(
+      await only(database, 'horizon', { now: inSeconds(7230) }),
+      /^problem: The horizon has been held back for 2 h/,
+    )
+  })
+
+  test('is not held back by a transaction in another database', async () => {
+    const [database, other] = [await createDatabase(), await createDatabase()]
+    const holder = await other.connect()
+    await holder.query('begin isolation level repeatable read; select 1')
+
+    assert.match(await only(database, 'horizon', { now: inSeconds(7230) }), /^ok/)
+  })
+
+  test('that an unseen transaction holds back is told by the number of transactions since', async () => {
+    const database = await createDatabase()
+    const stranger = await strangerOf(database)
+    const holder = await database.connect()
+    await holder.query('begin isolation level repeatable read; select 1')
+    const { rows } = await holder.query('select pg_backend_pid() as pid')
+    await database.pool.query(
+      'do $$ begin for i in 1..10000 loop perform pg_current_xact_id(); commit; end loop; end $$',
+    )
+
+    const findings = (await found(stranger.url, {}, 'horizon')).map(said).join('\n')
+
+    assert.match(
+      findings,
+      new RegExp(`^hint: The horizon is held back by session ${rows[0].pid} .* 1\\d,\\d{3} transactions`),
+    )
+  })
+})
+
+describe('the tables', () => {
+  test('must have autovacuum', async () => {
+    const database = await createDatabase()
+    await database.pool.query('alter table postbag.message set (autovacuum_enabled = false)')
+    await database.pool.query('alter table postbag.dedup set (toast.autovacuum_enabled = false)')
+
+    const findings = await found(database.url, {}, 'tables')
+
+    assert.deepEqual(findings.map(said), [
+      'problem: Autovacuum is off for postbag.dedup: it grows without end. → alter table postbag.dedup reset (autovacuum_enabled, toast.autovacuum_enabled);',
+      'problem: Autovacuum is off for postbag.message: it grows without end. → alter table postbag.message reset (autovacuum_enabled, toast.autovacuum_enabled);',
+    ])
+  })
+
+  test('must have the settings they were made with, and the remedy brings them back', async () => {
+    const database = await createDatabase()
+    await database.pool.query('alter table postbag.message reset (autovacuum_vacuum_scale_factor)')
+    await database.pool.query('alter table postbag.message set (fillfactor = 100)')
+
+    const [finding] = await found(database.url, {}, 'tables')
+    await database.pool.query(finding?.remedy ?? '')
+
+    assert.match(finding?.what ?? '', /: fillfactor is 100, autovacuum_vacuum_scale_factor is the default\.$/)
+    assert.match(await only(database, 'tables'), /^ok/)
+  })
+
+  test('that have many dead rows are overdue when nobody vacuums them', async () => {
+    const database = await createDatabase()
+    // So that nobody does by chance, in the middle of this.
+    await database.pool.query('alter table postbag.dedup set (autovacuum_enabled = false)')
+    const writer = await database.connect()
+    await writer.query(
+      `insert into postbag.dedup (queue_id, scope, dedup_id, message_id, expires_at) select 1, '', i, i, now() from generate_series(1, 5000) as i`,
+    )
+    await writer.query('delete from postbag.dedup')
+    await writer.query('select pg_stat_force_next_flush()')
+    await writer.query('select 1')
+
+    const soon = (await found(database.url, {}, 'tables')).map(said).join('\n')
+    const later = (await found(database.url, { now: inSeconds(3 * 3600) }, 'tables')).map(said).join('\n')
+    await writer.query('vacuum postbag.dedup')
+    const healed = (await found(database.url, { now: inSeconds(3 * 3600) }, 'tables')).map(said).join('\n')
+
+    assert.doesNotMatch(soon, /5,000 dead rows/)
+    assert.match(
+      later,
+      /^warning: postbag\.dedup has 5,000 dead rows, and autovacuum, due at 2,000, has not been there for 3 h, since the server started\. → vacuum/m,
+    )
+    assert.doesNotMatch(healed, /dead rows,/)
+  })
+})
+
+test('a lock that somebody waits for is found, with who holds it', async () => {
+  const database = await createDatabase()
+  const queue = await newQueue(database.pool)
+  const [holder, waiter] = [await database.connect(), await database.connect()]
+  await waiter.query(`set application_name = 'waiter'`)
+  await holder.query('begin')
+  await on(holder, queue).send('first', { dedup_id: 'same' })
+  const { rows } = await holder.query('select pg_backend_pid() as pid')
+  const waiting = on(waiter, queue).send('second', { dedup_id: 'same' })
+  await until('a wait', async () => {
+    const { rows: waits } = await database.pool.query(
+      'select from pg_locks where not granted and waitstart is not null and pid <> pg_backend_pid()',
+    )
+    return waits[0]
+  })
+
+  const findings = await only(database, 'locks', { now: inSeconds(30) })
+  await holder.query('rollback')
+  await waiting
+
+  assert.match(
+    findings,
+    new RegExp(
+      `^warning: Session \\d+ \\(waiter\\) has waited for \\d+ s for a lock on postbag\\.\\w+, held by ${rows[0].pid} \\(idle in transaction\\)\\.`,
+    ),
+  )
+  assert.ok(findings.endsWith(`→ Let that one end, or: select pg_terminate_backend(${rows[0].pid});`))
+})
+
+describe('queues', () => {
+  test('whose messages wait are found by the oldest ready one, of any priority, durable or volatile', async () => {
+    const database = await createDatabase()
+    const { pool } = database
+    const [busy, plain, hasty, limited] = [
+      await newQueue(pool),
+      await newQueue(pool, { max_priority: 9 }),
+      await newQueue(pool, { durability: 'volatile' }),
+      await newQueue(pool, { rate: 1 }),
+    ]
+    await on(pool, plain).send('waits', { priority: 7 })
+    await on(pool, hasty).send('waits')
+    await on(pool, limited).send('waits')
+    await on(pool, busy).send('is leased')
+    await on(pool, busy).receive(1, { lease: '12 h' })
+    await on(pool, busy).send('comes later', { delay: '1 day' })
+    await on(pool, busy).send('expires', { ttl: '10 s' })
+
+    const soon = await only(database, 'queues')
+    const later = await only(database, 'queues', { now: inSeconds(600) })
+    const tooLate = await only(database, 'queues', { now: inSeconds(7200) })
+
+    assert.equal(soon, 'ok: Nothing stands still in 4 queues.')
+    assert.match(later, /^hint: Messages that are ready are not received, in /)
+    for (const name of [`${plain} (10 min)`, `${hasty} (10 min)`, `${limited} (10 min, limited)`]) {
+      assert.ok(later.includes(name), later)
+    }
+    assert.ok(!later.includes(`${busy} `), later)
+    assert.match(tooLate, /^warning/)
+  })
+
+  test('that are paused with messages in them are found', async () => {
+    const database = await createDatabase()
+    const { pool } = database
+    const [empty, full] = [await newQueue(pool), await newQueue(pool)]
+    await on(pool, full).send('waits')
+    await pool.query('select from postbag.pause($1)', [empty])
+    await pool.query('select from postbag.pause($1)', [full])
+
+    const soon = await only(database, 'queues', { now: inSeconds(7200) })
+    const later = await only(database, 'queues', { now: inSeconds(2 * 86_400) })
+
+    assert.equal(soon, `hint: Messages wait in paused queues: ${full} (for 2 h). → "postbag resume <queue>" goes on.`)
+    assert.match(later, /^warning: Messages wait in paused queues: \S+ \(for 2 d\)/)
+  })
+
+  test('with dead letters are found, their own and those that were moved to them', async () => {
+    const database = await createDatabase()
+    const { pool } = database
+    const graves = await newQueue(pool)
+    const [own, moved] = [await newQueue(pool), await newQueue(pool, { dead_letter_queue: graves })]
+    await pool.query('select from postbag.create_queue($1, dead_letter_queue => $1)', [own])
+    for (const queue of [own, moved]) {
+      await on(pool, queue).sendBatch(Array.from({ length: queue === own ? 1000 : 2 }, (_, body) => ({ body })))
+      await pool.query(
+        'select from postbag.nack($1, (select jsonb_agg(receipt) from postbag.receive($1, 1000)), dead_letter => true)',
+        [queue],
+      )
+    }
+
+    const dead = await only(database, 'queues', { now: inSeconds(7200) })
+
+    assert.match(
+      dead,
+      new RegExp(
+        `^warning: There are dead letters in ${own} \\(1,000 or more\\), ${graves} \\(2\\)\\. → "postbag peek`,
+      ),
+    )
+  })
+
+  test('are named up to five times', async () => {
+    const database = await createDatabase()
+    await database.pool.query(`select from generate_series(1, 7) as i, postbag.create_queue('q' || i) as made`)
+    await database.pool.query(`select postbag.send('q' || i, '1') from generate_series(1, 7) as i`)
+
+    assert.match(
+      await only(database, 'queues', { now: inSeconds(600) }),
+      /, in (q\d \(10 min\)(, | and )){5}2 more\. →/,
+    )
+  })
+})
+
+test('a sequence that nears its end is found', async () => {
+  const database = await createDatabase()
+  await database.pool.query(`select setval('postbag.message_id', 9000000000000000000)`)
+
+  assert.match(
+    await only(database, 'numbers'),
+    /^problem: The sequence postbag\.message_id has used half of its numbers/,
+  )
+})
+
+describe('connections', () => {
+  test('of a database or a role that may have few are found', async () => {
+    const database = await createDatabase()
+    const name = new URL(database.url).pathname.slice(1)
+    await database.pool.query(`alter database ${name} connection limit 5`)
+
+    const few = await only(database, 'connections', { maxConnections: 10 })
+    await Promise.all([1, 2].map(() => database.connect()))
+    const fewer = await only(database, 'connections', { maxConnections: 2 })
+
+    assert.match(
+      few,
+      /^hint: 2 of the 5 connections of this database are in use, and one more server process may want 10\./,
+    )
+    assert.match(fewer, /^warning: 4 of the 5 connections of this database are in use\. → Close those that idle/)
+  })
+
+  test('of Postbag that are all busy are found, with what they wait for', async () => {
+    const database = await createDatabase()
+    const own = await database.connect()
+    await own.query(`set application_name = 'postbag'`)
+    const waiting = own.query('select pg_sleep(600)')
+    waiting.catch(() => {})
+    await until('a busy session', async () => {
+      const { rows } = await database.pool.query(
+        `select pid from pg_stat_activity where application_name = 'postbag' and wait_event = 'PgSleep' and datname = current_database()`,
+      )
+      return rows[0]
+    })
+
+    const busy = await only(database, 'connections', { maxConnections: 1 })
+
+    assert.match(busy, /^warning: All 1 connections of Postbag are busy, most of them waiting \(Timeout: PgSleep\)/)
+  })
+})
+
+describe('the clock', () => {
+  test('of this machine is compared with the database', async () => {
+    const database = await createDatabase()
+
+    const behind = await only(database, 'clock', { machineTime: () => Date.now() - 125_000 })
+    const ahead = await only(database, 'clock', { machineTime: () => Date.now() + 20_000 })
+
+    assert.match(behind, /^warning: The database's clock is 2 min ahead of this machine's\. → Set both by NTP/)
+    assert.match(ahead, /^hint: The database's clock is 20 s behind this machine's\./)
+  })
+})
