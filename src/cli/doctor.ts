@@ -4,7 +4,7 @@ import { serverConfig } from '../config.ts'
 import { useDatabase } from './database.ts'
 import { type Finding, levels } from './doctor/finding.ts'
 import { Ending, exitCodes } from './exit.ts'
-import { counted, writeJson, writeLine } from './output.ts'
+import { counted, write } from './output.ts'
 import { httpUrl } from './values.ts'
 
 interface DoctorOptions {
@@ -49,7 +49,8 @@ async function doctor({ url, json = false }: DoctorOptions): Promise<void> {
     }
   } finally {
     // Also what was found before the database went away.
-    for (const finding of found) await (json ? writeJson(finding) : writeLine(lineOf(finding, topicWidth)))
+    const lines = found.map((finding) => (json ? JSON.stringify(finding) : lineOf(finding, topicWidth)))
+    await write(lines.map((line) => `${line}\n`).join(''))
   }
 
   const said = (['problem', 'warning'] as const)

@@ -16,14 +16,9 @@ export const listen: Topic = {
   name: 'listen',
   async look(patient) {
     const { databaseUrl, directUrl } = patient
-    const client = new pg.Client({
-      connectionString: directUrl ?? databaseUrl,
-      connectionTimeoutMillis: 5000,
-      application_name: 'postbag doctor',
-    })
-    client.on('error', () => {})
+    let client: pg.Client
     try {
-      await client.connect()
+      client = await open(directUrl ?? databaseUrl)
     } catch (error) {
       if (directUrl === undefined) throw error
       return [
@@ -39,6 +34,18 @@ export const listen: Topic = {
       await client.end().catch(() => {})
     }
   },
+}
+
+async function open(url: string): Promise<pg.Client> {
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: 5000,
+    application_name: 'postbag doctor',
+  })
+  // It may be lost meanwhile: then nothing is heard, which is what counts.
+  client.on('error', () => {})
+  await client.connect()
+  return client
 }
 
 async function attempt(listener: pg.Client, { ask, directUrl, databaseUrl, notifyMillis }: Patient): Promise<Remark> {

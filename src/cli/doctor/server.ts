@@ -18,8 +18,19 @@ interface Readiness {
 }
 
 /** @param databaseToo whether the database is looked at besides
- * @throws QueueError network_error. */
+ * @throws QueueError network_error if it is the only thing to look at, and does not answer. */
 export async function* examineServer(url: string, databaseToo: boolean): AsyncGenerator<Finding> {
+  try {
+    yield* fromOutside(url)
+  } catch (error) {
+    if (!databaseToo) throw error
+    yield finding(problem(`${(error as Error).message}.`, 'See that it runs, and that the address is right.'))
+  }
+  if (databaseToo) return
+  yield finding(hint('Everything else can be seen in the database only.', 'DATABASE_URL=postgres://… postbag doctor'))
+}
+
+async function* fromOutside(url: string): AsyncGenerator<Finding> {
   const health = await ask<Health>(url, '/healthz')
   yield finding(ok(`It answers. How it learns of messages: ${health.wakeUp ?? 'it does not say'}.`))
 
@@ -32,9 +43,6 @@ export async function* examineServer(url: string, databaseToo: boolean): AsyncGe
           'See that the database runs, and what DATABASE_URL the server has.',
         ),
   )
-  if (!databaseToo) {
-    yield finding(hint('Everything else can be seen in the database only.', 'DATABASE_URL=postgres://… postbag doctor'))
-  }
 }
 
 function finding(remark: Remark): Finding {

@@ -35,7 +35,7 @@ const largeFile = 256 * 2 ** 20
 /** So many times what its rows can need at most. */
 const mostlyEmpty = 4
 
-interface TableRow {
+export interface TableRow {
   readonly name: string
   readonly options: Readonly<Record<string, string>>
   readonly toast_off: boolean
@@ -110,7 +110,7 @@ function judgeSettings({ name, options, toast_off }: TableRow): readonly Remark[
   return remarks
 }
 
-function judgeDeadRows(row: TableRow): readonly Remark[] {
+export function judgeDeadRows(row: TableRow): readonly Remark[] {
   const { name, dead, threshold, seconds_unvacuumed, ever_vacuumed, being_vacuumed } = row
   if (dead <= threshold || being_vacuumed) return []
   const rows = `postbag.${name} has ${thousands(dead)} dead rows`
@@ -132,7 +132,7 @@ function judgeDeadRows(row: TableRow): readonly Remark[] {
   ]
 }
 
-function judgeSize({ name, live, dead, heap_bytes, index_bytes }: TableRow): readonly Remark[] {
+export function judgeSize({ name, live, dead, heap_bytes, index_bytes }: TableRow): readonly Remark[] {
   const most = (live + dead) * largestRow
   const mostIndexed = (live + dead) * largestEntries
   const remarks: Remark[] = []
