@@ -169,13 +169,16 @@ describe('the horizon', () => {
     const url = await healthyDatabase()
     await query(url, `select pg_create_logical_replication_slot('forgotten', 'pgoutput')`)
 
-    const findings = await found(url, 'horizon')
-    await query(url, findings[0]?.match(/select pg_drop.*;/)?.[0] ?? '')
+    const atOnce = await found(url, 'horizon')
+    await query(url, 'do $$ begin for i in 1..10000 loop perform pg_current_xact_id(); commit; end loop; end $$')
+    const later = await found(url, 'horizon')
+    await query(url, later[0]?.match(/select pg_drop.*;/)?.[0] ?? '')
     const healed = await found(url, 'horizon')
 
+    assert.match(atOnce.join(), /^hint: Nobody reads the replication slot forgotten, /)
     assert.match(
-      findings.join(),
-      /^warning: Nobody reads the replication slot forgotten: it holds back the horizon of the catalogs, and keeps \d.* of write-ahead log\. →/,
+      later.join(),
+      /^warning: Nobody reads the replication slot forgotten, which has held back the horizon of the catalogs for 10,\d{3} transactions and keeps \d.* of write-ahead log\. →/,
     )
     assert.match(healed.join(), /^ok/)
   })

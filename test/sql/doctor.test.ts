@@ -197,7 +197,9 @@ describe('the horizon', () => {
 
     assert.match(
       findings,
-      new RegExp(`^hint: The horizon is held back by session ${rows[0].pid} .* 1\\d,\\d{3} transactions`),
+      new RegExp(
+        `^hint: The horizon has been held back for 1\\d,\\d{3} transactions by session ${rows[0].pid} .* For how long, this role may not see`,
+      ),
     )
   })
 })

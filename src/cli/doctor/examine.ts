@@ -2,7 +2,7 @@
  *
  *  1. It changes nothing: every statement runs in a transaction that may only read, for 5 seconds at most, and waits for no lock longer
  *     than that.
- *  2. A topic asks one statement, whatever the number of queues.
+ *  2. A topic asks one statement, whatever the number of queues (the clock: a tiny one, five times).
  *  3. What cannot be seen is said: a right that is missing, a statement that took too long. Only what the schema's own topic
  *     has said already (there is no Postbag here) is not said again. */
 import type pg from 'pg'

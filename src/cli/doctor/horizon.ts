@@ -8,15 +8,16 @@
  *  3. Replication slots: xmin for all tables, catalog_xmin for the catalogs; and any slot that nobody reads keeps write-ahead log. */
 import pg from 'pg'
 import { thousands } from '../output.ts'
-import { about, hint, type Level, levelFrom, ok, problem, type Remark, size, type Topic, warning } from './finding.ts'
+import { about, hint, type Level, levelFrom, levels, ok, type Remark, size, type Topic } from './finding.ts'
 
 /** Seconds that a transaction may be open. */
 const openBounds = { hint: 60, warning: 600, problem: 3600 } as const
 const preparedBounds = { warning: 60, problem: 3600 } as const
-/** Where times cannot be seen: how many transactions began since. */
-const manyTransactions = 10_000
-/** An active slot lags by what its reader has not confirmed yet. */
-const laggingTransactions = 1_000_000
+/** Where there is no time, or we may not see it: how many transactions began since. */
+const lagBounds = { hint: 10_000, warning: 1_000_000 } as const
+/** Of a slot that nobody reads, by all dead rows that it keeps, or by those of the catalogs. Its reader may only be starting anew. */
+const lostBounds = { hint: 0, problem: 10_000 } as const
+const lostCatalogBounds = { hint: 0, warning: 10_000 } as const
 const keptBounds = { warning: 2 ** 30, problem: 10 * 2 ** 30 } as const
 /** Of each kind; who has more has one cause. */
 const mostShown = 5
@@ -44,9 +45,9 @@ interface Slot {
   readonly kind: 'slot'
   readonly slot: string
   readonly active: boolean
-  readonly logical: boolean
-  /** Age of xmin; null if it holds back no table. */
+  /** Ages of xmin and catalog_xmin; null where it holds back nothing. */
   readonly transactions: number | null
+  readonly catalog_transactions: number | null
   readonly kept_bytes: number | null
 }
 
@@ -82,8 +83,8 @@ export const horizon: Topic = {
       ),
       slot as (
         select jsonb_build_object(
-          'kind', 'slot', 'slot', known.slot_name, 'active', known.active, 'logical', known.slot_type = 'logical',
-          'transactions', age(known.xmin),
+          'kind', 'slot', 'slot', known.slot_name, 'active', known.active,
+          'transactions', age(known.xmin), 'catalog_transactions', age(known.catalog_xmin),
           'kept_bytes', case
             when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), known.restart_lsn)
           end
@@ -112,14 +113,15 @@ function oldestFirst<Holder extends { readonly seconds: number | null }>(
 function judgeTransaction(holder: Transaction): readonly Remark[] {
   const { pid, application, role, state, backend_type, seconds, transactions } = holder
   const who = `session ${pid} (${[application, role && `role ${role}`, state].filter(Boolean).join(', ')})`
+  const lag = levelFrom(transactions, lagBounds)
+  if (backend_type === 'walsender') {
+    // It has no transaction of its own, so no time either.
+    return lag ? [{ level: lag, what: held(who, transactions), remedy: onStandby }] : []
+  }
   if (seconds === null) {
-    if (transactions < manyTransactions) return []
-    return [
-      hint(
-        `The horizon is held back by ${who} for ${thousands(transactions)} transactions; for how long, this role may not see.`,
-        `As a role with pg_monitor: select xact_start, state from pg_stat_activity where pid = ${pid};`,
-      ),
-    ]
+    if (!lag) return []
+    const remedy = `As a role with pg_monitor: select xact_start, state from pg_stat_activity where pid = ${pid};`
+    return [hint(`${held(who, transactions)} For how long, this role may not see.`, remedy)]
   }
 
   const level = levelFrom(seconds, openBounds)
@@ -127,15 +129,18 @@ function judgeTransaction(holder: Transaction): readonly Remark[] {
   return [{ level, what: `The horizon has been held back for ${about(seconds)} by ${who}.`, remedy: remedy() }]
 
   function remedy(): string {
-    if (backend_type === 'walsender') {
-      return 'It is a standby with hot_standby_feedback, or a copy of the database: end long queries there, or wait.'
-    }
     if (!state?.startsWith('idle in transaction')) {
       return `Let it end, or: select pg_cancel_backend(${pid}); (Long reports are better run on a replica.)`
     }
     const next = `alter role ${role} set idle_in_transaction_session_timeout = '1min';`
     return `select pg_terminate_backend(${pid}); and, so that it ends by itself next time: ${next}`
   }
+}
+
+const onStandby = 'Look for long queries on the standby that it serves, or set hot_standby_feedback = off there.'
+
+function held(who: string, transactions: number): string {
+  return `The horizon has been held back for ${thousands(transactions)} transactions by ${who}.`
 }
 
 function judgePrepared({ gid, role, seconds }: Prepared): readonly Remark[] {
@@ -151,36 +156,33 @@ function judgePrepared({ gid, role, seconds }: Prepared): readonly Remark[] {
   ]
 }
 
-function judgeSlot({ slot, active, logical, transactions, kept_bytes }: Slot): readonly Remark[] {
-  const drop = `select pg_drop_replication_slot(${pg.escapeLiteral(slot)});`
-  const kept = kept_bytes === null ? '' : `, and keeps ${size(kept_bytes)} of write-ahead log`
-  const of = `the replication slot ${slot}`
-
+function judgeSlot({ slot, active, transactions, catalog_transactions, kept_bytes }: Slot): readonly Remark[] {
+  const name = `the replication slot ${slot}`
   if (active) {
-    if (transactions === null || transactions < laggingTransactions) return []
-    return [
-      warning(
-        `The horizon is held back by ${of}, whose reader lags by ${thousands(transactions)} transactions.`,
-        'Look for long queries on the standby that reads it, or set hot_standby_feedback = off there.',
-      ),
-    ]
+    const lag = levelFrom(transactions ?? -1, lagBounds)
+    return lag ? [{ level: lag, what: held(name, transactions ?? 0), remedy: onStandby }] : []
   }
-  if (transactions !== null) {
-    return [
-      problem(
-        `The horizon is held back by ${of}, which nobody reads (${thousands(transactions)} transactions${kept}).`,
-        `Start its reader; or, if there is none any more: ${drop}`,
-      ),
-    ]
-  }
-  const level: Level | undefined = levelFrom(kept_bytes ?? 0, keptBounds) ?? (logical ? 'warning' : undefined)
+
+  const [age, bounds, of] =
+    transactions === null
+      ? ([catalog_transactions, lostCatalogBounds, 'the horizon of the catalogs'] as const)
+      : ([transactions, lostBounds, 'the horizon'] as const)
+  const level = worse(levelFrom(age ?? -1, bounds), levelFrom(kept_bytes ?? -1, keptBounds))
   if (!level) return []
-  const back = logical ? 'holds back the horizon of the catalogs' : 'waits for its reader'
+  const does = [
+    ...(age === null ? [] : [`has held back ${of} for ${thousands(age)} transactions`]),
+    ...(kept_bytes === null ? [] : [`keeps ${size(kept_bytes)} of write-ahead log`]),
+  ]
+  const drop = `select pg_drop_replication_slot(${pg.escapeLiteral(slot)});`
   return [
     {
       level,
-      what: `Nobody reads ${of}: it ${back}${kept}.`,
+      what: `Nobody reads ${name}, which ${does.join(' and ')}.`,
       remedy: `Start its reader; or, if there is none any more: ${drop}`,
     },
   ]
+}
+
+function worse(a: Level | undefined, b: Level | undefined): Level | undefined {
+  return levels.findLast((level) => level === a || level === b)
 }
