@@ -1,6 +1,7 @@
 /* postbag doctor as a command, on a Postgres of its own: a healthy one is well; and what takes a server's settings, or a crash, is found.
  * (Ailments of a single database: test/sql/doctor.test.ts.) */
 import assert from 'node:assert/strict'
+import { rm } from 'node:fs/promises'
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import pg from 'pg'
@@ -12,9 +13,9 @@ import { judgeNumbers } from '../../src/cli/doctor/numbers.ts'
 import { judgeSettings } from '../../src/cli/doctor/settings.ts'
 import { judgeDeadRows, judgeSize } from '../../src/cli/doctor/tables.ts'
 import { connect } from '../../src/db/connect.ts'
+import { startEmbedded } from '../../src/db/embedded.ts'
 import { install } from '../../src/db/install.ts'
-import { type ScratchServer, startScratch } from '../support/server.ts'
-import { until } from '../support/until.ts'
+import { type ScratchServer, scratchFolder, startScratch } from '../support/server.ts'
 import { createPlace, jsonLines, postbag } from './command.ts'
 
 let server: ScratchServer
@@ -26,22 +27,14 @@ before(async () => {
 after(() => server.remove())
 
 /** A database with Postbag in it, and nothing else. */
-async function healthyDatabase(): Promise<string> {
+async function healthyDatabase(on: { readonly url: string } = server): Promise<string> {
   const name = `healthy_${++databases}`
-  await query(server.url, `create database ${name}`)
-  const url = server.url.replace(/[^/]*$/, name)
+  await query(on.url, `create database ${name}`)
+  const url = on.url.replace(/[^/]*$/, name)
   const pool = connect(url, { maxConnections: 1 })
   await install(pool)
   await pool.end()
   return url
-}
-
-async function session(t: TestContext, url: string): Promise<pg.Client> {
-  const client = new pg.Client(url)
-  client.on('error', () => {})
-  await client.connect()
-  t.after(() => client.end().catch(() => {}))
-  return client
 }
 
 async function query(url: string, text: string): Promise<Record<string, unknown>[]> {
@@ -248,19 +241,23 @@ describe('LISTEN', () => {
 })
 
 test('a crash that emptied volatile queues is found, for a day', async (t) => {
-  const url = await healthyDatabase()
+  const options = { dataDir: await scratchFolder(), settings: { fsync: 'off' } }
+  const first = await startEmbedded(options)
+  const url = await healthyDatabase(first)
   await query(url, `select postbag.create_queue('hasty', durability => 'volatile'); select postbag.send('hasty', '1')`)
   const before = await found(url, 'volatile')
-  const victim = await session(t, url)
-  const { rows } = await victim.query('select pg_backend_pid() as pid')
 
-  process.kill(rows[0].pid, 'SIGKILL')
-  await until('the end of the crash', async () => {
-    const left = await query(url, 'select count(*)::integer as messages from postbag.volatile_message').catch(() => [])
-    return left[0]?.['messages'] === 0 || undefined
+  // (An end at once: what comes next is what comes after a crash.)
+  process.kill(first.pid, 'SIGQUIT')
+  await first.ended
+  const second = await startEmbedded(options)
+  t.after(async () => {
+    await second.stop()
+    await rm(options.dataDir, { recursive: true, force: true })
   })
 
   assert.deepEqual(before, ['ok: 1 volatile queue; no crash is known to have emptied them lately.'])
+  assert.deepEqual(await query(url, 'select from postbag.volatile_message'), [])
   assert.match(
     (await found(url, 'volatile')).join(),
     /^hint: The statistics began anew .* empties volatile queues: hasty\./,

@@ -15,7 +15,7 @@ export interface ConnectionsRow {
   readonly role_used: number
   readonly database_limit: number
   readonly database_used: number
-  /** Those of Postbag's servers. */
+  /** Those of Postbag's pools, by the name that db/connect.ts gives them. */
   readonly own: number
   readonly own_busy: number
   /** What most of the busy ones wait for, such as "Lock: transactionid"; null if for nothing, or unseen. */
@@ -29,7 +29,7 @@ export const connections: Topic = {
       `with session as (
         select
           activity.*,
-          activity.application_name like 'postbag%' and activity.pid <> pg_backend_pid() and activity.datname = current_database() as own
+          activity.application_name = 'postbag' and activity.pid <> pg_backend_pid() and activity.datname = current_database() as own
         from pg_stat_activity as activity
         -- (Where we may not see what it is, it is one with a database.)
         where coalesce(activity.backend_type = 'client backend', activity.datid is not null)

@@ -26,7 +26,8 @@ interface Transaction {
   readonly kind: 'transaction'
   readonly pid: number
   readonly application: string
-  readonly role: string
+  /** Null of a process of the server itself. */
+  readonly role: string | null
   /** Null, like `seconds`, where we may not see it. */
   readonly state: string | null
   readonly backend_type: string | null
@@ -72,6 +73,8 @@ export const horizon: Topic = {
           and (activity.datid is null or activity.datid = (select oid from pg_database where datname = current_database()))
           and activity.pid <> pg_backend_pid()
           and activity.leader_pid is null
+          -- (A process of the server itself, of which we may not see what it is: mostly a vacuum.)
+          and (activity.usesysid is not null or activity.backend_type is not null)
           and not exists (select from pg_stat_progress_vacuum as vacuum where vacuum.pid = activity.pid)
       ),
       prepared as (
@@ -112,7 +115,8 @@ function oldestFirst<Holder extends { readonly seconds: number | null }>(
 
 function judgeTransaction(holder: Transaction): readonly Remark[] {
   const { pid, application, role, state, backend_type, seconds, transactions } = holder
-  const who = `session ${pid} (${[application, role && `role ${role}`, state].filter(Boolean).join(', ')})`
+  const what = [application, role ? `role ${role}` : backend_type, state].filter(Boolean).join(', ')
+  const who = `session ${pid} (${what})`
   const lag = levelFrom(transactions, lagBounds)
   if (backend_type === 'walsender') {
     // It has no transaction of its own, so no time either.
@@ -129,7 +133,7 @@ function judgeTransaction(holder: Transaction): readonly Remark[] {
   return [{ level, what: `The horizon has been held back for ${about(seconds)} by ${who}.`, remedy: remedy() }]
 
   function remedy(): string {
-    if (!state?.startsWith('idle in transaction')) {
+    if (!role || !state?.startsWith('idle in transaction')) {
       return `Let it end, or: select pg_cancel_backend(${pid}); (Long reports are better run on a replica.)`
     }
     const next = `alter role ${role} set idle_in_transaction_session_timeout = '1min';`
