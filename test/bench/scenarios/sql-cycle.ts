@@ -1,0 +1,36 @@
+/* Full cycle in SQL, against the queue that people write by hand. */
+import type { Bench } from '../bench.ts'
+import { rates } from '../bench.ts'
+import { createPlainTable, plainCycle } from '../contenders/plain-table.ts'
+import { postbagCycle, postbagRidingCycle } from '../contenders/postbag-sql.ts'
+import { measureSql } from '../contenders/sql.ts'
+import { medianRatio } from '../measure.ts'
+
+export const title = 'Full cycle in SQL'
+export const measures =
+  'Each connection sends n messages of 200 bytes, receives n and acks them. "acks ride" acks with the next receive, in one statement.'
+
+export async function run(bench: Bench): Promise<void> {
+  const { url, pool } = await bench.database()
+  await createPlainTable(pool)
+  await pool.query(`select name from postbag.create_queue('bench')`)
+
+  for (const connections of [8, 1, 32]) {
+    const all = [plainCycle(), postbagCycle(), postbagRidingCycle(), plainCycle({ isPrepared: true })]
+    const contenders = connections === 8 ? all : all.slice(0, 3)
+    const seconds = bench.seconds(connections === 8 ? 2 : 1.2)
+    for (const batch of [1, 10, 100]) {
+      const [plain, three, riding] = await bench.inTurn(
+        `batch ${batch}, ${connections} connections`,
+        contenders.map((contender) => ({
+          name: contender.name,
+          measure: () => measureSql(url, contender, { connections, batch, seconds }),
+        })),
+      )
+      if (connections !== 8) continue
+      const what = `full cycle in SQL, batch ${batch}, 8 connections, against the plain table`
+      bench.mustHold(what, 'at least', 1.8, medianRatio(rates(three), rates(plain)))
+      bench.mustHold(`${what}: acks ride`, 'at least', 1.8, medianRatio(rates(riding), rates(plain)))
+    }
+  }
+}
