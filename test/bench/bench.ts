@@ -129,8 +129,7 @@ export class Bench {
         contender: runner.name,
         unit,
         values: rates(own),
-        p50Millis: median(own.map(({ p50 }) => p50)),
-        p99Millis: median(own.map(({ p99 }) => p99)),
+        ...timesOf(own),
         ...(index > 0 && { ratio: medianRatio(rates(own), first) }),
       })
     }
@@ -211,6 +210,14 @@ export class Bench {
     } finally {
       await admin.end()
     }
+  }
+}
+
+function timesOf(results: readonly Measured[]): Pick<Figure, 'p50Millis' | 'p99Millis'> {
+  if (results.some(({ p50, p99 }) => p50 === undefined || p99 === undefined)) return {}
+  return {
+    p50Millis: median(results.map(({ p50 = 0 }) => p50)),
+    p99Millis: median(results.map(({ p99 = 0 }) => p99)),
   }
 }
 

@@ -3,9 +3,9 @@
 export interface Measured {
   /** Messages per second. */
   readonly rate: number
-  /** Median and 99th percentile of one round, in milliseconds. */
-  readonly p50: number
-  readonly p99: number
+  /** Median and 99th percentile of one round, in milliseconds, where rounds were timed. */
+  readonly p50?: number
+  readonly p99?: number
   /** Messages moved in each second of the measured time. */
   readonly perSecond: readonly number[]
 }
@@ -75,4 +75,9 @@ export function median(values: readonly number[]): number {
 /** The median of what each is to the other of the same round, because the machine is another one a minute later. */
 export function medianRatio(values: readonly number[], others: readonly number[]): number {
   return median(values.map((value, round) => value / (others[round] ?? Number.NaN)))
+}
+
+/** Of what is measured as a whole. */
+export function rateOnly(rate: number): Measured {
+  return { rate, perSecond: [] }
 }

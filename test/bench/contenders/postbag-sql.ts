@@ -133,3 +133,6 @@ function ridingReceives(client: pg.Client, queue: string, batch: number) {
     },
   }
 }
+
+/** Whether messages are left. */
+export const postbagLeft = 'select exists (select from postbag.message) as left'

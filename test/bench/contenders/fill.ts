@@ -1,0 +1,43 @@
+/* Backlogs: many messages quickly, through the same door as the measured ones, a thousand at a time. */
+import type { Bench, Database } from '../bench.ts'
+import { postbagSend } from './postbag-sql.ts'
+import { connectAll, type SqlContender } from './sql.ts'
+
+const connections = 4
+const batch = 1000
+
+/** Send so many messages (rounded up to what the connections send at once). */
+export async function fill(
+  databaseUrl: string,
+  sender: SqlContender,
+  messages: number,
+  say: (step: string) => void = () => {},
+): Promise<void> {
+  const clients = await connectAll(databaseUrl, connections)
+  const size = Math.min(batch, Math.ceil(messages / connections))
+  let begun = 0
+  try {
+    await Promise.all(
+      clients.map(async (client) => {
+        const session = sender.open(client, size)
+        while (begun < messages) {
+          begun += size
+          if (begun % 200_000 === 0)
+            say(`${begun.toLocaleString('en')} of ${messages.toLocaleString('en')} messages sent`)
+          await session.round()
+        }
+      }),
+    )
+  } finally {
+    await Promise.all(clients.map((client) => client.end()))
+  }
+}
+
+/** Fills a database with a queue where so many messages of a full run wait, in so many groups or none. */
+export function filledQueue(bench: Bench, backlog: number, groups?: number) {
+  return async ({ url, pool }: Database): Promise<void> => {
+    await pool.query(`select name from postbag.create_queue('bench')`)
+    if (backlog === 0) return
+    await fill(url, postbagSend({ groups }), bench.count(backlog, 100), (step) => bench.say(step))
+  }
+}

@@ -1,0 +1,70 @@
+/* The processes beside ours: servers and consumers. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import type { NodeServerOptions } from '../../../functions/node.ts'
+import type { ConsumerKind } from './consumer.ts'
+
+export interface Child {
+  /** Ask it to end in order, and wait until it has. */
+  stop(): Promise<void>
+}
+
+export interface ServerChild extends Child {
+  readonly url: string
+}
+
+/** Start a Postbag server over a database. */
+export async function startServerProcess(
+  databaseUrl: string,
+  options: Partial<NodeServerOptions> = {},
+): Promise<ServerChild> {
+  const child = start('server.ts', [databaseUrl, JSON.stringify(options)])
+  const url = (await nextMessage(child)) as string
+  return { url, stop: () => stop(child) }
+}
+
+export interface ConsumerChild extends Child {
+  /** Resolves when it has handled so many; to be awaited one after the other. */
+  readonly marks: readonly Promise<void>[]
+}
+
+/** Start a consumer that says when it has handled so many messages. */
+export function startConsumer(kind: ConsumerKind, marks: readonly number[]): ConsumerChild {
+  const child = start('consumer.ts', [JSON.stringify(kind), JSON.stringify(marks)])
+  const reached = marks.map(() => Promise.withResolvers<void>())
+  child.on('message', (count) => reached[marks.indexOf(count as number)]?.resolve())
+  child.once('exit', () => {
+    for (const one of reached) one.reject(new Error(`the consumer ${kind.kind} ended early`))
+  })
+  const promises = reached.map(({ promise }) => promise)
+  // Whoever stops it before its end waits for none of them.
+  for (const promise of promises) promise.catch(() => {})
+  return { marks: promises, stop: () => stop(child) }
+}
+
+function start(file: string, args: readonly string[]): ChildProcess {
+  return fork(new URL(file, import.meta.url), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+}
+
+async function nextMessage(child: ChildProcess): Promise<unknown> {
+  const early = new AbortController()
+  const [message] = await Promise.race([
+    once(child, 'message', early),
+    once(child, 'exit', early).then(([code]) => {
+      throw new Error(`${child.spawnargs[1]} ended with ${code}`)
+    }),
+  ]).finally(() => early.abort())
+  return message
+}
+
+/** How long a child may take to end in order. */
+const patienceMillis = 10_000
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = once(child, 'exit')
+  child.send('stop')
+  const late = setTimeout(() => child.kill('SIGKILL'), patienceMillis)
+  await ended
+  clearTimeout(late)
+}

@@ -1,0 +1,50 @@
+/* A process that consumes and nothing else: Postbag's SDK, graphile-worker or pg-boss, with an empty handler. Started by children.ts with
+ * the kind and its settings as JSON. Says how many messages it has handled when it comes by a tenth of them and when it has all;
+ * stops in order when told, and ends with its parent. */
+import { createClient } from '../../../src/client/index.ts'
+import { consumeGraphile } from '../contenders/graphile-worker.ts'
+import { consumePgBoss } from '../contenders/pg-boss.ts'
+
+export type ConsumerKind =
+  | { readonly kind: 'postbag'; readonly url: string; readonly concurrency: number }
+  | { readonly kind: 'graphile-worker'; readonly databaseUrl: string; readonly localQueue: number }
+  | { readonly kind: 'pg-boss'; readonly databaseUrl: string; readonly batch: number; readonly workers: number }
+
+const [settings = '', marksText = '[]'] = process.argv.slice(2)
+const consumer = JSON.parse(settings) as ConsumerKind
+const marks = new Set<number>(JSON.parse(marksText))
+let count = 0
+
+function handled(): void {
+  if (marks.has(++count)) process.send?.(count)
+}
+
+function consumePostbag(url: string, concurrency: number) {
+  const stopping = new AbortController()
+  const queue = createClient({ url }).queue('bench')
+  const ended = queue.consume(
+    { concurrency, signal: stopping.signal, onError: (error) => console.error(error) },
+    handled,
+  )
+  return {
+    async stop() {
+      stopping.abort()
+      await ended
+    },
+  }
+}
+
+function consume() {
+  switch (consumer.kind) {
+    case 'postbag':
+      return consumePostbag(consumer.url, consumer.concurrency)
+    case 'graphile-worker':
+      return consumeGraphile(consumer.databaseUrl, consumer, handled)
+    case 'pg-boss':
+      return consumePgBoss(consumer.databaseUrl, consumer, handled)
+  }
+}
+
+process.once('disconnect', () => process.exit())
+const running = await consume()
+process.once('message', () => running.stop().then(() => process.exit()))
