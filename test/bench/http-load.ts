@@ -2,7 +2,7 @@
  * the measuring side more than the measured one. */
 import { connect, type Socket } from 'node:net'
 
-export interface Answer {
+interface Answer {
   readonly status: number
   readonly text: string
 }
@@ -25,7 +25,7 @@ export interface HttpConnection {
   close(): void
 }
 
-export async function openHttp(url: string): Promise<HttpConnection> {
+async function openHttp(url: string): Promise<HttpConnection> {
   const { hostname, port } = new URL(url)
   const socket: Socket = connect({ host: hostname, port: Number(port), noDelay: true })
   let received = Buffer.alloc(0)

@@ -4,14 +4,20 @@ import { postbagSend } from './postbag-sql.ts'
 import { connectAll, type SqlContender } from './sql.ts'
 
 const connections = 4
-const batch = 1000
 
-/** Send so many messages (rounded up to what the connections send at once). */
+export interface FillOptions {
+  /** Most messages of one send. Defaults to 1000. */
+  readonly batch?: number
+  /** Hears of every 200,000. */
+  readonly say?: (step: string) => void
+}
+
+/** Send so many messages, rounded up to whole batches. */
 export async function fill(
   databaseUrl: string,
   sender: SqlContender,
   messages: number,
-  say: (step: string) => void = () => {},
+  { batch = 1000, say = () => {} }: FillOptions = {},
 ): Promise<void> {
   const clients = await connectAll(databaseUrl, connections)
   const size = Math.min(batch, Math.ceil(messages / connections))
@@ -38,6 +44,6 @@ export function filledQueue(bench: Bench, backlog: number, groups?: number) {
   return async ({ url, pool }: Database): Promise<void> => {
     await pool.query(`select name from postbag.create_queue('bench')`)
     if (backlog === 0) return
-    await fill(url, postbagSend({ groups }), bench.count(backlog, 100), (step) => bench.say(step))
+    await fill(url, postbagSend({ groups }), bench.count(backlog, 100), { say: (step) => bench.say(step) })
   }
 }

@@ -33,6 +33,8 @@ export const graphileSend: SqlContender = {
 /** `addJob` over a pool of so many connections. */
 export async function graphileAddJob(databaseUrl: string, connections: number) {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: connections })
+  const loudly = (error: Error) => console.error(error)
+  pool.on('error', loudly).on('connect', (client) => client.on('error', loudly))
   const utils = await makeWorkerUtils({ pgPool: pool, logger: quiet })
   const payload = JSON.parse(body)
   return {

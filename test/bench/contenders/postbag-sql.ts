@@ -3,6 +3,10 @@ import type pg from 'pg'
 import { body, prepared, type SqlContender } from './sql.ts'
 
 const sendBatch = prepared('send', 'select id from postbag.send_batch($1, $2::jsonb, alone => true)')
+const sendBatchAndNotify = prepared(
+  'send_and_notify',
+  `select id, pg_notify('bench', '') from postbag.send_batch($1, $2::jsonb, alone => true)`,
+)
 const receive = prepared('receive', 'select receipt, body from postbag.receive($1, $2::integer, alone => true)')
 const ack = prepared('ack', 'select outcome from postbag.ack($1, $2::jsonb, alone => true)')
 const ackAndReceive = prepared(
@@ -21,6 +25,8 @@ export interface PostbagOptions {
   readonly json?: string
   /** Further fields of each message, as JSON without the braces. */
   readonly fields?: string
+  /** Each send notifies too, which Postbag never does: to see what that would cost. */
+  readonly notifies?: boolean
 }
 
 /** Makes the JSON of a batch; the same text each time where there are no groups. */
@@ -81,13 +87,14 @@ export function postbagRidingCycle(options: PostbagOptions = {}): SqlContender {
 
 export function postbagSend(options: PostbagOptions = {}): SqlContender {
   const nextQueue = queues(options)
+  const send = options.notifies ? sendBatchAndNotify : sendBatch
   return {
     name: options.name ?? 'Postbag send_batch',
     open(client, batch) {
       const next = batches(options, batch)
       return {
         async round() {
-          await sendBatch(client, [nextQueue(), next()])
+          await send(client, [nextQueue(), next()])
           return batch
         },
       }

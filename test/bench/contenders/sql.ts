@@ -6,7 +6,7 @@ import pg from 'pg'
 import { type Measured, type MeasureOptions, measure } from '../measure.ts'
 
 /** One client of a contender; `batch` is what each of its rounds moves. */
-export interface Session {
+interface Session {
   /** How many messages it moved. */
   round(): Promise<number>
   /** Leave nothing half done. */
@@ -21,6 +21,11 @@ export interface SqlContender {
 export interface Load extends MeasureOptions {
   readonly connections: number
   readonly batch: number
+}
+
+/** How a part of a scenario is called. */
+export function loadOf(batch: number, connections: number): string {
+  return `batch ${batch}, ${connections} connection${connections > 1 ? 's' : ''}`
 }
 
 /** What so many connections of a contender do side by side. */

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import type { NodeServerOptions } from '../../../functions/node.ts'
 import type { ConsumerKind } from './consumer.ts'
 
-export interface Child {
+interface Child {
   /** Ask it to end in order, and wait until it has. */
   stop(): Promise<void>
 }

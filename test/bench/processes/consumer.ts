@@ -2,8 +2,6 @@
  * the kind and its settings as JSON. Says how many messages it has handled when it comes by a tenth of them and when it has all;
  * stops in order when told, and ends with its parent. */
 import { createClient } from '../../../src/client/index.ts'
-import { consumeGraphile } from '../contenders/graphile-worker.ts'
-import { consumePgBoss } from '../contenders/pg-boss.ts'
 
 export type ConsumerKind =
   | { readonly kind: 'postbag'; readonly url: string; readonly concurrency: number }
@@ -34,14 +32,19 @@ function consumePostbag(url: string, concurrency: number) {
   }
 }
 
-function consume() {
+/** (Each loads only its own library.) */
+async function consume() {
   switch (consumer.kind) {
     case 'postbag':
       return consumePostbag(consumer.url, consumer.concurrency)
-    case 'graphile-worker':
+    case 'graphile-worker': {
+      const { consumeGraphile } = await import('../contenders/graphile-worker.ts')
       return consumeGraphile(consumer.databaseUrl, consumer, handled)
-    case 'pg-boss':
+    }
+    case 'pg-boss': {
+      const { consumePgBoss } = await import('../contenders/pg-boss.ts')
       return consumePgBoss(consumer.databaseUrl, consumer, handled)
+    }
   }
 }
 

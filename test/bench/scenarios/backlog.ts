@@ -19,7 +19,8 @@ export async function run(bench: Bench): Promise<void> {
     'batch 10, 8 connections',
     databases.map(({ name, database }) => ({
       name,
-      measure: () => measureSql(database.url, postbagCycle(), { connections: 8, batch: 10, seconds: bench.seconds(3) }),
+      measure: () =>
+        measureSql(database.url, postbagCycle(), { connections: 8, batch: 10, seconds: bench.seconds(2.5) }),
     })),
   )
   bench.mustHold('backlog of 100,000 against none', 'at least', 0.85, medianRatio(rates(some), rates(none)))

@@ -27,7 +27,7 @@ export async function run(bench: Bench): Promise<void> {
       cycle: postbagCycle({ groups }),
     })
   }
-  for (const batch of [1, 10, 100]) {
+  for (const batch of bench.variants([1, 10, 100])) {
     const [without, tenThousand] = await bench.inTurn(
       `batch ${batch}, 8 connections`,
       contenders.map(({ name, url, cycle }) => ({

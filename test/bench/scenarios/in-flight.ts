@@ -15,7 +15,8 @@ export async function run(bench: Bench): Promise<void> {
     const database = await bench.database(`in_flight_${inFlight}`, leased(bench, inFlight))
     runners.push({
       name: `${inFlight.toLocaleString('en')} in flight`,
-      measure: () => measureSql(database.url, postbagCycle(), { connections: 8, batch: 10, seconds: bench.seconds(3) }),
+      measure: () =>
+        measureSql(database.url, postbagCycle(), { connections: 8, batch: 10, seconds: bench.seconds(2.5) }),
     })
   }
   const [none, some, many] = await bench.inTurn('batch 10, 8 connections', runners)

@@ -35,7 +35,7 @@ export async function run(bench: Bench): Promise<void> {
       if (groups !== undefined) await fill(url, postbagSend({ queue, groups }), bench.count(backlog, 100))
     }
   })
-  for (const batch of [1, 10, 100]) {
+  for (const batch of bench.variants([1, 10, 100])) {
     await bench.inTurn(
       `batch ${batch}, 8 connections`,
       kinds.map(({ name, queue, groups }) => ({

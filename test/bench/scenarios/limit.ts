@@ -2,7 +2,7 @@
 import type pg from 'pg'
 import type { Bench } from '../bench.ts'
 import { listen, notify } from '../contenders/notify.ts'
-import { connectAll, measureSql, prepared, type SqlContender } from '../contenders/sql.ts'
+import { connectAll, loadOf, measureSql, prepared, type SqlContender } from '../contenders/sql.ts'
 import { measure } from '../measure.ts'
 
 export const title = 'The physical limit'
@@ -13,9 +13,9 @@ export const measures =
 export async function run(bench: Bench): Promise<void> {
   const { url, pool } = await bench.database()
   await pool.query('create table bare (id bigint generated always as identity primary key, body text)')
-  for (const connections of [8, 1, 32]) {
-    for (const batch of [1, 10, 100]) {
-      await bench.inTurn(`insert, delete, batch ${batch}, ${connections} connections`, [
+  for (const connections of bench.variants([8, 1, 32])) {
+    for (const batch of bench.variants([1, 10, 100])) {
+      await bench.inTurn(`insert, delete, ${loadOf(batch, connections)}`, [
         {
           name: 'bare table',
           measure: () => measureSql(url, bareCycle, { connections, batch, seconds: bench.seconds(1) }),

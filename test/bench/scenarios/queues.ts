@@ -20,7 +20,7 @@ export async function run(bench: Bench): Promise<void> {
     const cycle = postbagCycle({ nextQueue: () => `queue-${Math.floor(Math.random() * count)}` })
     runners.push({
       name: `${queues.toLocaleString('en')} queue${queues > 1 ? 's' : ''}`,
-      measure: () => measureSql(database.url, cycle, { connections: 8, batch: 10, seconds: bench.seconds(3) }),
+      measure: () => measureSql(database.url, cycle, { connections: 8, batch: 10, seconds: bench.seconds(2.5) }),
     })
   }
   const [one, many] = await bench.inTurn('batch 10, 8 connections', runners)

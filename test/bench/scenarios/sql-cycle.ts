@@ -3,7 +3,7 @@ import type { Bench } from '../bench.ts'
 import { rates } from '../bench.ts'
 import { createPlainTable, plainCycle } from '../contenders/plain-table.ts'
 import { postbagCycle, postbagRidingCycle } from '../contenders/postbag-sql.ts'
-import { measureSql } from '../contenders/sql.ts'
+import { loadOf, measureSql } from '../contenders/sql.ts'
 import { medianRatio } from '../measure.ts'
 
 export const title = 'Full cycle in SQL'
@@ -15,13 +15,13 @@ export async function run(bench: Bench): Promise<void> {
   await createPlainTable(pool)
   await pool.query(`select name from postbag.create_queue('bench')`)
 
-  for (const connections of [8, 1, 32]) {
+  for (const connections of bench.variants([8, 1, 32])) {
     const all = [plainCycle(), postbagCycle(), postbagRidingCycle(), plainCycle({ isPrepared: true })]
     const contenders = connections === 8 ? all : all.slice(0, 3)
-    const seconds = bench.seconds(connections === 8 ? 2 : 1.2)
-    for (const batch of [1, 10, 100]) {
+    const seconds = bench.seconds(connections === 8 ? 1.8 : 1)
+    for (const batch of bench.variants([1, 10, 100])) {
       const [plain, three, riding] = await bench.inTurn(
-        `batch ${batch}, ${connections} connections`,
+        loadOf(batch, connections),
         contenders.map((contender) => ({
           name: contender.name,
           measure: () => measureSql(url, contender, { connections, batch, seconds }),

@@ -4,11 +4,18 @@ import { fill } from '../contenders/fill.ts'
 import { pgBossDrain, pgBossSend, startPgBoss } from '../contenders/pg-boss.ts'
 import { createPlainTable, plainDrain, plainSend } from '../contenders/plain-table.ts'
 import { postbagDrain, postbagRidingDrain, postbagSend } from '../contenders/postbag-sql.ts'
-import { measureSql, type SqlContender } from '../contenders/sql.ts'
+import { loadOf, measureSql, type SqlContender } from '../contenders/sql.ts'
 
 export const title = 'Receive and ack in SQL'
 export const measures =
   'Each connection receives n messages of 200 bytes and acks them, out of a queue that is filled before each round; nobody sends.'
+
+/** And how many messages per second can be drained at most, more or less: what is filled in before. */
+const batches = [
+  [1, 6000],
+  [10, 30_000],
+  [100, 60_000],
+] as const
 
 interface Drain {
   readonly drain: SqlContender
@@ -39,17 +46,13 @@ export async function run(bench: Bench): Promise<void> {
     },
   ]
   try {
-    for (const connections of [8, 1, 32]) {
-      for (const [batch, mostPerSecond] of [
-        [1, 6000],
-        [10, 30_000],
-        [100, 60_000],
-      ] as const) {
-        const contenders = connections === 8 ? drains : drains.slice(0, 3)
+    for (const connections of bench.variants([8, 1, 32])) {
+      for (const [batch, mostPerSecond] of bench.variants(batches)) {
+        const contenders = connections === 8 ? drains : drains.slice(0, 2)
         const seconds = bench.seconds(1)
         const enough = Math.ceil(mostPerSecond * seconds * 1.25) + 4 * connections * batch
         await bench.inTurn(
-          `batch ${batch}, ${connections} connections`,
+          loadOf(batch, connections),
           contenders.map(({ drain, send, waiting }) => ({
             name: drain.name,
             async measure() {

@@ -4,7 +4,7 @@ import { graphileSend, installGraphileWorker } from '../contenders/graphile-work
 import { pgBossSend, startPgBoss } from '../contenders/pg-boss.ts'
 import { createPlainTable, plainSend } from '../contenders/plain-table.ts'
 import { postbagSend } from '../contenders/postbag-sql.ts'
-import { measureSql, type SqlContender } from '../contenders/sql.ts'
+import { loadOf, measureSql, type SqlContender } from '../contenders/sql.ts'
 import { medianRatio } from '../measure.ts'
 
 export const title = 'Sends in SQL'
@@ -18,8 +18,8 @@ export async function run(bench: Bench): Promise<void> {
   const boss = await startPgBoss(url)
   try {
     const contenders = [plainSend, postbagSend(), graphileSend, pgBossSend(boss)]
-    for (const connections of [8, 1, 32]) {
-      for (const batch of [1, 10, 100]) {
+    for (const connections of bench.variants([8, 1, 32])) {
+      for (const batch of bench.variants([1, 10, 100])) {
         await compare(bench, url, connections === 8 ? contenders : contenders.slice(0, 2), connections, batch)
         // So that no part inserts into what the one before left.
         await pool.query('truncate plain_queue, postbag.message, graphile_worker._private_jobs, pgboss.job')
@@ -37,9 +37,9 @@ async function compare(
   connections: number,
   batch: number,
 ): Promise<void> {
-  const seconds = bench.seconds(connections === 8 ? 1.6 : 1)
+  const seconds = bench.seconds(connections === 8 ? 1.4 : 0.8)
   const [, postbag, graphile, boss] = await bench.inTurn(
-    `batch ${batch}, ${connections} connections`,
+    loadOf(batch, connections),
     contenders.map((contender) => ({
       name: contender.name,
       measure: () => measureSql(url, contender, { connections, batch, seconds }),
