@@ -18,6 +18,8 @@ export interface NodeServerOptions extends AppConfig {
   /** 0: any free one. */
   readonly port: number
   readonly maxConnections?: number
+  /** (Not yet.) */
+  readonly coalesce?: boolean
   /** One line per request. Defaults to JSON on standard output. */
   readonly log?: Log
 }
