@@ -32,7 +32,7 @@ export function flatLine(lines: readonly Line[]): string {
   const held =
     `<rect class="held" x="${x(secondsBefore)}" y="${plot.top}" width="${x(seconds) - x(secondsBefore)}" ` +
     `height="${height - plot.top - plot.bottom}"/>` +
-    `<text x="${x(secondsBefore) + 6}" y="${height - plot.bottom - 8}">another transaction holds a snapshot</text>`
+    `<text x="${x(secondsBefore) + 6}" y="${plot.top + 16}">another transaction holds a snapshot</text>`
   const drawn = lines.map(({ name, perSecond }, index) => {
     const colour = colours[index % colours.length]
     const points = perSecond.map((rate, second) => `${x(second + 0.5)},${y(rate)}`).join(' ')

@@ -1,4 +1,5 @@
-/* Backlogs: many messages quickly, through the same door as the measured ones, a thousand at a time. */
+/* Backlogs: many messages quickly, through the same door as the measured ones, a thousand at a time; and waiting until one is gone. */
+import type pg from 'pg'
 import type { Bench, Database } from '../bench.ts'
 import { postbagSend } from './postbag-sql.ts'
 import { connectAll, type SqlContender } from './sql.ts'
@@ -36,6 +37,17 @@ export async function fill(
     )
   } finally {
     await Promise.all(clients.map((client) => client.end()))
+  }
+}
+
+/** How long a backlog that nobody adds to may take to be gone. */
+const patienceMillis = 60_000
+
+/** Wait until nothing is left. @param left a statement that says whether something `isLeft` */
+export async function untilNothingIsLeft(pool: pg.Pool, left: string): Promise<void> {
+  const giveUp = performance.now() + patienceMillis
+  while ((await pool.query<{ isLeft: boolean }>(left)).rows[0]?.isLeft) {
+    if (performance.now() > giveUp) throw new Error(`something is left after ${patienceMillis / 1000} s: ${left}`)
   }
 }
 

@@ -77,4 +77,4 @@ export async function consumeGraphile(databaseUrl: string, { localQueue }: Graph
 }
 
 /** Whether jobs are left. */
-export const graphileLeft = 'select exists (select from graphile_worker._private_jobs) as left'
+export const graphileLeft = 'select exists (select from graphile_worker._private_jobs) as "isLeft"'

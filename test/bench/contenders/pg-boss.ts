@@ -93,4 +93,4 @@ export async function consumePgBoss(databaseUrl: string, { batch, workers }: PgB
 }
 
 /** Whether jobs are left. */
-export const pgBossLeft = `select exists (select from pgboss.job where name = '${queue}' and state < 'completed') as left`
+export const pgBossLeft = `select exists (select from pgboss.job where name = '${queue}' and state < 'completed') as "isLeft"`

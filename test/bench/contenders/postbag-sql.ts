@@ -15,13 +15,12 @@ const ackAndReceive = prepared(
 )
 
 export interface PostbagOptions {
-  readonly name?: string
   readonly queue?: string
-  /** Which queue the next round uses, where there are several. */
+  /** Which queue the next round of a cycle uses, where there are several. */
   readonly nextQueue?: () => string
   /** How many groups messages go to, at random; without it they have none. */
   readonly groups?: number | undefined
-  /** Of each message; for receives, what the messages were sent with. Defaults to one of 200 bytes. */
+  /** The body of each message. Defaults to one of 200 bytes. */
   readonly json?: string
   /** Further fields of each message, as JSON without the braces. */
   readonly fields?: string
@@ -44,22 +43,18 @@ function batches({ groups, json = body, fields }: PostbagOptions, batch: number)
   }
 }
 
-function queues({ queue = 'bench', nextQueue = () => queue }: PostbagOptions): () => string {
-  return nextQueue
-}
-
 /** Send a batch, receive one, ack it: three statements. */
 export function postbagCycle(options: PostbagOptions = {}): SqlContender {
-  const nextQueue = queues(options)
+  const { queue = 'bench', nextQueue = () => queue } = options
   return {
-    name: options.name ?? 'Postbag',
+    name: 'Postbag',
     open(client, batch) {
       const next = batches(options, batch)
       return {
         async round() {
-          const queue = nextQueue()
-          await sendBatch(client, [queue, next()])
-          return receiveAndAck(client, queue, batch)
+          const name = nextQueue()
+          await sendBatch(client, [name, next()])
+          return receiveAndAck(client, name, batch)
         },
       }
     },
@@ -68,10 +63,10 @@ export function postbagCycle(options: PostbagOptions = {}): SqlContender {
 
 /** The same in two statements: what a round received is acked together with the next round's receive. */
 export function postbagRidingCycle(options: PostbagOptions = {}): SqlContender {
+  const { queue = 'bench' } = options
   return {
-    name: options.name ?? 'Postbag, acks ride',
+    name: 'Postbag, acks ride',
     open(client, batch) {
-      const { queue = 'bench' } = options
       const next = batches(options, batch)
       const riding = ridingReceives(client, queue, batch)
       return {
@@ -86,15 +81,15 @@ export function postbagRidingCycle(options: PostbagOptions = {}): SqlContender {
 }
 
 export function postbagSend(options: PostbagOptions = {}): SqlContender {
-  const nextQueue = queues(options)
+  const { queue = 'bench' } = options
   const send = options.notifies ? sendBatchAndNotify : sendBatch
   return {
-    name: options.name ?? 'Postbag send_batch',
+    name: 'Postbag send_batch',
     open(client, batch) {
       const next = batches(options, batch)
       return {
         async round() {
-          await send(client, [nextQueue(), next()])
+          await send(client, [queue, next()])
           return batch
         },
       }
@@ -103,16 +98,13 @@ export function postbagSend(options: PostbagOptions = {}): SqlContender {
 }
 
 /** Of what is there: receive and ack, two statements. */
-export function postbagDrain({ name = 'Postbag', queue = 'bench' }: PostbagOptions = {}): SqlContender {
-  return { name, open: (client, batch) => ({ round: () => receiveAndAck(client, queue, batch) }) }
+export function postbagDrain(queue: string): SqlContender {
+  return { name: 'Postbag', open: (client, batch) => ({ round: () => receiveAndAck(client, queue, batch) }) }
 }
 
 /** The same in one statement. */
-export function postbagRidingDrain({
-  name = 'Postbag, acks ride',
-  queue = 'bench',
-}: PostbagOptions = {}): SqlContender {
-  return { name, open: (client, batch) => ridingReceives(client, queue, batch) }
+export function postbagRidingDrain(queue: string): SqlContender {
+  return { name: 'Postbag, acks ride', open: (client, batch) => ridingReceives(client, queue, batch) }
 }
 
 async function receiveAndAck(client: pg.Client, queue: string, batch: number): Promise<number> {
@@ -142,4 +134,4 @@ function ridingReceives(client: pg.Client, queue: string, batch: number) {
 }
 
 /** Whether messages are left. */
-export const postbagLeft = 'select exists (select from postbag.message) as left'
+export const postbagLeft = 'select exists (select from postbag.message) as "isLeft"'

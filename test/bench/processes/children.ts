@@ -33,8 +33,13 @@ export function startConsumer(kind: ConsumerKind, marks: readonly number[]): Con
   const child = start('consumer.ts', [JSON.stringify(kind), JSON.stringify(marks)])
   const reached = marks.map(() => Promise.withResolvers<void>())
   child.on('message', (count) => reached[marks.indexOf(count as number)]?.resolve())
+  const giveUp = (why: string) => {
+    for (const one of reached) one.reject(new Error(`the consumer ${kind.kind} ${why}`))
+  }
+  const late = setTimeout(() => giveUp(`is not done after ${longestWorkMillis / 1000} s`), longestWorkMillis)
   child.once('exit', () => {
-    for (const one of reached) one.reject(new Error(`the consumer ${kind.kind} ended early`))
+    clearTimeout(late)
+    giveUp('ended early')
   })
   const promises = reached.map(({ promise }) => promise)
   // Whoever stops it before its end waits for none of them.
@@ -57,7 +62,8 @@ async function nextMessage(child: ChildProcess): Promise<unknown> {
   return message
 }
 
-/** How long a child may take to end in order. */
+/** How long a consumer may take for all that it is to handle, and a child to end in order. */
+const longestWorkMillis = 180_000
 const patienceMillis = 10_000
 
 async function stop(child: ChildProcess): Promise<void> {

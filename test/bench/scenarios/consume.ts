@@ -1,6 +1,6 @@
 /* Consumers as people run them: Postbag's SDK over HTTP against the peers' workers. */
 import { type Bench, type Database, rates } from '../bench.ts'
-import { fill } from '../contenders/fill.ts'
+import { fill, untilNothingIsLeft } from '../contenders/fill.ts'
 import { graphileLeft, graphileSend, installGraphileWorker } from '../contenders/graphile-worker.ts'
 import { pgBossLeft, pgBossSend, startPgBoss } from '../contenders/pg-boss.ts'
 import { postbagLeft, postbagSend } from '../contenders/postbag-sql.ts'
@@ -33,7 +33,7 @@ export async function run(bench: Bench): Promise<void> {
   await installGraphileWorker(databaseUrl)
   const boss = await startPgBoss(databaseUrl)
   const server = await startServerProcess(databaseUrl)
-  const many = bench.count(50_000, 50)
+  const many = bench.count(40_000, 50)
   const some = bench.count(6000, 50)
   const graphile = { send: graphileSend, left: graphileLeft }
   const pgBoss = { send: pgBossSend(boss), left: pgBossLeft }
@@ -102,7 +102,7 @@ async function consumeAll({ url, pool }: Database, { consumer, send, left, messa
     await warmed
     const begin = performance.now()
     await handled
-    for (let isLeft = true; isLeft; isLeft = (await pool.query<{ left: boolean }>(left)).rows[0]?.left ?? false);
+    await untilNothingIsLeft(pool, left)
     const seconds = (performance.now() - begin) / 1000
     return rateOnly((messages - warm) / seconds)
   } finally {

@@ -11,7 +11,7 @@ import { measure } from '../measure.ts'
 export const title = 'Held snapshot'
 export const measures =
   'Full cycle in SQL, batch 10, 8 connections, each contender once: 5 seconds as usual (the start), then a minute beside a transaction that ' +
-  'holds a snapshot (repeatable read, open); the end is its last 5 seconds. A full run draws docs/flat-line.svg.'
+  'holds a snapshot (repeatable read, open); the end is its last 5 seconds (× first: against its own start). A full run draws docs/flat-line.svg.'
 
 const load = { connections: 8, batch: 10 }
 

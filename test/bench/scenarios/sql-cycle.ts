@@ -18,7 +18,7 @@ export async function run(bench: Bench): Promise<void> {
   for (const connections of bench.variants([8, 1, 32])) {
     const all = [plainCycle(), postbagCycle(), postbagRidingCycle(), plainCycle({ isPrepared: true })]
     const contenders = connections === 8 ? all : all.slice(0, 3)
-    const seconds = bench.seconds(connections === 8 ? 1.8 : 1)
+    const seconds = bench.seconds(connections === 8 ? 1.6 : 0.9)
     for (const batch of bench.variants([1, 10, 100])) {
       const [plain, three, riding] = await bench.inTurn(
         loadOf(batch, connections),

@@ -33,9 +33,9 @@ export async function run(bench: Bench): Promise<void> {
     select count(*)::integer as waiting from postbag.message join postbag.queue using (queue_id) where name = '${queue}'`
   const drains: readonly Drain[] = [
     { drain: plainDrain, send: plainSend, waiting: 'select count(*)::integer as waiting from plain_queue' },
-    { drain: postbagDrain(), send: postbagSend(), waiting: inPostbag('bench') },
+    { drain: postbagDrain('bench'), send: postbagSend(), waiting: inPostbag('bench') },
     {
-      drain: postbagRidingDrain({ queue: 'riding' }),
+      drain: postbagRidingDrain('riding'),
       send: postbagSend({ queue: 'riding' }),
       waiting: inPostbag('riding'),
     },

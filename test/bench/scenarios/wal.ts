@@ -1,12 +1,13 @@
 /* How much WAL a message costs from its send to its ack. */
 import type { Bench, Database } from '../bench.ts'
-import { fill } from '../contenders/fill.ts'
-import { consumeGraphile, graphileLeft, graphileSend, installGraphileWorker } from '../contenders/graphile-worker.ts'
+import { fill, untilNothingIsLeft } from '../contenders/fill.ts'
+import { graphileLeft, graphileSend, installGraphileWorker } from '../contenders/graphile-worker.ts'
 import { pgBossCycle, startPgBoss } from '../contenders/pg-boss.ts'
 import { createPlainTable, plainCycle } from '../contenders/plain-table.ts'
 import { postbagCycle, postbagRidingCycle } from '../contenders/postbag-sql.ts'
 import { connectAll, type SqlContender } from '../contenders/sql.ts'
 import { median } from '../measure.ts'
+import { startConsumer } from '../processes/children.ts'
 
 export const title = 'WAL'
 export const measures =
@@ -73,7 +74,10 @@ async function cycle(url: string, contender: SqlContender, messages: number): Pr
     await Promise.all(
       clients.map(async (client) => {
         const session = contender.open(client, batch)
-        while (moved < messages) moved += await session.round()
+        while (moved < messages) {
+          const count = await session.round()
+          moved += count
+        }
         await session.finish?.()
       }),
     )
@@ -84,12 +88,8 @@ async function cycle(url: string, contender: SqlContender, messages: number): Pr
 
 async function graphileCycle({ url, pool }: Database, messages: number): Promise<void> {
   await fill(url, graphileSend, messages, { batch })
-  const done = Promise.withResolvers<void>()
-  let handled = 0
-  const consumer = await consumeGraphile(url, { localQueue: batch }, () => {
-    if (++handled === messages) done.resolve()
-  })
-  await done.promise
-  for (let isLeft = true; isLeft; isLeft = (await pool.query<{ left: boolean }>(graphileLeft)).rows[0]?.left ?? false);
-  await consumer.stop()
+  const worker = startConsumer({ kind: 'graphile-worker', databaseUrl: url, localQueue: batch }, [messages])
+  await Promise.all(worker.marks)
+  await untilNothingIsLeft(pool, graphileLeft)
+  await worker.stop()
 }
