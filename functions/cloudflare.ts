@@ -6,7 +6,8 @@
  *     it is done (waitUntil), and the request's signal (flag enable_request_signal) ends a wait.
  *  3. Hyperdrive answers from a cache what looks like a read, for 60 s. So caching must be off in its configuration; and should it
  *     not be, every statement names clock_timestamp(), whose answers are not cached (test/functions/hyperdrive.test.ts).
- *  4. Hyperdrive gives each transaction any session. So no statement has a name, and nothing listens through it. */
+ *  4. Hyperdrive gives each transaction any session. So nothing listens through it. (It would know prepared statements by name; but a
+ *     connection that lives for one request has nothing to prepare for.) */
 import { createApp, type Door, maintain } from '../src/app.ts'
 import { tokenAccess } from '../src/config.ts'
 import { connect } from '../src/db/connect.ts'

@@ -2,7 +2,7 @@
 import { serve } from '@hono/node-server'
 import { createApp, type Log } from '../src/app.ts'
 import { type AppConfig, refuseOpenDoor } from '../src/config.ts'
-import { connect } from '../src/db/connect.ts'
+import { connect, preparing } from '../src/db/connect.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
 
 export interface NodeServer {
@@ -29,11 +29,12 @@ export async function startServer(options: NodeServerOptions): Promise<NodeServe
   const { host, port, log = (line) => console.log(JSON.stringify(line)), maxConnections = 10 } = options
   refuseOpenDoor(options.access, host)
   const pool = connect(options.databaseUrl, { maxConnections })
+  const executor = preparing(pool)
   const hub = createPollHub()
   const app = createApp(options, log)
 
   const listening = Promise.withResolvers<number>()
-  const fetch = (request: Request) => app.fetch(request, { executor: pool, hub })
+  const fetch = (request: Request) => app.fetch(request, { executor, hub })
   const server = serve({ fetch, hostname: host, port }, (address) => listening.resolve(address.port))
   server.once('error', listening.reject)
   const realPort = await listening.promise

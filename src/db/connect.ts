@@ -3,6 +3,8 @@ import { CompiledQuery } from 'kysely'
 import pg from 'pg'
 import type { Executor } from './call.ts'
 
+export { preparing } from './prepare.ts'
+
 export interface ConnectOptions {
   /** Most connections of the pool, at least 1. Defaults to 10. Too few: requests queue up; too many: Postgres refuses them. */
   readonly maxConnections?: number
