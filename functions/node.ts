@@ -1,6 +1,6 @@
 /* Postbag as a Node server: one pool, one hub, any number of requests. `postbag dev` starts the same with an embedded database. */
 import { serve } from '@hono/node-server'
-import { createApp, type Log } from '../src/app.ts'
+import { coalescing, createApp, type Log } from '../src/app.ts'
 import { type AppConfig, refuseOpenDoor } from '../src/config.ts'
 import { connect, preparing } from '../src/db/connect.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
@@ -18,7 +18,7 @@ export interface NodeServerOptions extends AppConfig {
   /** 0: any free one. */
   readonly port: number
   readonly maxConnections?: number
-  /** (Not yet.) */
+  /** Whether sends and acks that arrive together share a transaction. Defaults to true; false is for comparing. */
   readonly coalesce?: boolean
   /** One line per request. Defaults to JSON on standard output. */
   readonly log?: Log
@@ -26,10 +26,16 @@ export interface NodeServerOptions extends AppConfig {
 
 /** Start a server; resolves when it listens, rejects if it cannot. */
 export async function startServer(options: NodeServerOptions): Promise<NodeServer> {
-  const { host, port, log = (line) => console.log(JSON.stringify(line)), maxConnections = 10 } = options
+  const {
+    host,
+    port,
+    coalesce = true,
+    log = (line) => console.log(JSON.stringify(line)),
+    maxConnections = 10,
+  } = options
   refuseOpenDoor(options.access, host)
   const pool = connect(options.databaseUrl, { maxConnections })
-  const executor = preparing(pool)
+  const executor = coalesce ? coalescing(preparing(pool)) : preparing(pool)
   const hub = createPollHub()
   const app = createApp(options, log)
 

@@ -6,11 +6,12 @@
  *
  * Around every request: an id (the caller's x-request-id, or a new one), a bound on its size, one line in the log, and errors as
  * problem details. */
+import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { requestId } from 'hono/request-id'
 import type { AppConfig } from './config.ts'
 import { QueueError } from './errors.ts'
-import { createDoor, type Door, type Log, refuseOtherMethods } from './http/door.ts'
+import { createDoor, type Door, type DoorEnv, type Log, refuseOtherMethods } from './http/door.ts'
 import { mountHealthRoutes } from './http/health-routes.ts'
 import { mountLeaseRoutes } from './http/lease-routes.ts'
 import { mountMaintainRoutes } from './http/maintain-routes.ts'
@@ -20,6 +21,8 @@ import { mountQueueRoutes } from './http/queue-routes.ts'
 import { maxRequestBytes } from './limits.ts'
 
 export type { Dependencies, Door, Log } from './http/door.ts'
+/** For processes that live long: what arrives together goes to the database together. */
+export { coalescing } from './queue/coalesce.ts'
 /** For the cron triggers of platforms. */
 export { maintain } from './queue/maintain.ts'
 
@@ -45,14 +48,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
       error: error instanceof QueueError ? error.code : error?.stack,
     })
   })
-  app.use(
-    bodyLimit({
-      maxSize: maxRequestBytes,
-      onError: () => {
-        throw new QueueError('request_too_large', `a request must be at most ${maxRequestBytes} bytes`)
-      },
-    }),
-  )
+  app.use(boundedBody)
   app.use('/v1/*', async (context, next) => {
     if (context.env.hub.closed)
       throw new QueueError('server_stopping', 'this server is stopping: try again, another answers')
@@ -73,4 +69,19 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountHealthRoutes(app)
   refuseOtherMethods(app)
   return app
+}
+
+function refuseLarge(): never {
+  throw new QueueError('request_too_large', `a request must be at most ${maxRequestBytes} bytes`)
+}
+
+const countBytes = bodyLimit({ maxSize: maxRequestBytes, onError: refuseLarge })
+
+/** The length that a request says it has is the one it gets (its server sees to that), so only a body without one is counted: to count,
+ * or merely to ask whether there is a body, costs a small request more than all the rest of the way in. */
+const boundedBody: MiddlewareHandler<DoorEnv> = async (context, next) => {
+  const length = context.req.header('content-length')
+  if (length === undefined || context.req.header('transfer-encoding') !== undefined) return countBytes(context, next)
+  if (!(Number(length) <= maxRequestBytes)) refuseLarge()
+  await next()
 }

@@ -6,6 +6,25 @@ import { type ErrorCode, QueueError } from '../errors.ts'
 /** What can run a statement: a `pg` client or pool as it is, and Kysely through db/connect.ts. */
 export interface Executor {
   query(text: string, values: unknown[]): Promise<{ rows: unknown[] }>
+  /** Where calls of several callers may become one statement (queue/coalesce.ts). */
+  callList?(call: ListCall): Promise<unknown[]>
+}
+
+/** A call of a function that takes a list and returns a row per element, in their order, and so may take several callers' lists at once. */
+export interface ListCall {
+  /** Its parameters: the queue, the list (a JSON array), `values`, and `patience`. */
+  readonly text: string
+  readonly queue: string
+  /** JSON texts. */
+  readonly elements: readonly string[]
+  readonly values: readonly unknown[]
+  /** How long it may wait for a lock, as Postgres writes it; then it is refused. Defaults to what the session says. */
+  readonly patience?: string
+}
+
+/** SQL: true, and no lock is waited for any longer than the parameter says. For a statement that is the whole transaction. */
+export function withPatience(parameter: string): string {
+  return `set_config('lock_timeout', coalesce(${parameter}, current_setting('lock_timeout')), true) is not null`
 }
 
 /** A condition that always holds, for statements that have no time as an argument: a cache in between (Hyperdrive's, which judges by the
@@ -20,6 +39,23 @@ export async function call<Row>(executor: Executor, text: string, values: unknow
   } catch (error) {
     throw asQueueError(error)
   }
+}
+
+/** Like call, for a list: joined with the lists of others where the executor does that. */
+export async function callList<Row>(executor: Executor, list: ListCall): Promise<Row[]> {
+  try {
+    return (await (executor.callList?.(list) ?? runList(executor, list))) as Row[]
+  } catch (error) {
+    throw asQueueError(error)
+  }
+}
+
+/** The rows of a list call that runs as it is. */
+export async function runList(
+  executor: Executor,
+  { text, queue, elements, values, patience }: ListCall,
+): Promise<unknown[]> {
+  return (await executor.query(text, [queue, `[${elements.join(',')}]`, ...values, patience])).rows
 }
 
 /** Like call, for a function that returns exactly one row. */

@@ -36,15 +36,13 @@ export type Parcel = StoredContent & MessageOptions
 /** A received or peeked message whose body is text still. */
 export type Raw<Message extends ReceivedMessage | PeekedMessage> = Omit<Message, 'body'> & { readonly body: string }
 
-/** The `messages` argument of postbag.send_batch.
+/** The elements of postbag.send_batch's `messages`.
  * @throws QueueError body_too_large, or request_invalid for text that Postgres cannot hold. */
-export function parcelsToSql(parcels: readonly Parcel[]): string {
-  return JSON.stringify(
-    parcels.map(({ encoding, body, ...options }, index) => {
-      checkBody(encoding, body, parcels.length === 1 ? 'body' : `messages[${index}].body`)
-      return encoding === 'json' ? { ...options, json: body } : { ...options, encoding, body }
-    }),
-  )
+export function parcelsToSql(parcels: readonly Parcel[]): readonly string[] {
+  return parcels.map(({ encoding, body, ...options }, index) => {
+    checkBody(encoding, body, parcels.length === 1 ? 'body' : `messages[${index}].body`)
+    return JSON.stringify(encoding === 'json' ? { ...options, json: body } : { ...options, encoding, body })
+  })
 }
 
 function checkBody(encoding: Encoding, body: string, subject: string): void {

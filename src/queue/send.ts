@@ -1,5 +1,5 @@
 /* send: put messages into one queue, all or none, in the executor's transaction. */
-import { call, type Executor } from '../db/call.ts'
+import { callList, type Executor, withPatience } from '../db/call.ts'
 import type { SentMessage } from '../wire.ts'
 import { type Parcel, parcelsToSql } from './message.ts'
 import { type Terms, termsToSql } from './terms.ts'
@@ -12,11 +12,14 @@ export async function send(
   parcels: readonly Parcel[],
   terms: Terms = {},
 ): Promise<readonly SentMessage[]> {
-  return call<SentMessage>(
-    executor,
-    `select id, duplicate from postbag.send_batch(
-      $1, $2::jsonb, now => coalesce($3::timestamptz, clock_timestamp()), alone => $4::boolean
-    )`,
-    [queue, parcelsToSql(parcels), ...termsToSql(terms)],
-  )
+  return callList<SentMessage>(executor, {
+    text: sendText,
+    queue,
+    elements: parcelsToSql(parcels),
+    values: termsToSql(terms),
+  })
 }
+
+const sendText = `select id, duplicate from postbag.send_batch(
+  $1, $2::jsonb, now => coalesce($3::timestamptz, clock_timestamp()), alone => $4::boolean and ${withPatience('$5::text')}
+)`

@@ -1,6 +1,6 @@
 /* ack, nack, extend: what the owner of a lease does with it. One outcome per receipt, in their order; a refused receipt changes
  * nothing. All in the executor's transaction, so that work and ack can commit together. */
-import { call, type Executor } from '../db/call.ts'
+import { call, callList, type Executor, withPatience } from '../db/call.ts'
 import type { AckRequest, ExtendRequest, NackRequest, Settlement } from '../wire.ts'
 import { type Terms, termsToSql } from './terms.ts'
 
@@ -12,14 +12,17 @@ export async function ack(
   { receipts }: AckRequest,
   terms: Terms = {},
 ): Promise<readonly Settlement[]> {
-  return call<Settlement>(
-    executor,
-    `select receipt, outcome from postbag.ack(
-      $1, $2::jsonb, now => coalesce($3::timestamptz, clock_timestamp()), alone => $4::boolean
-    )`,
-    [queue, JSON.stringify(receipts), ...termsToSql(terms)],
-  )
+  return callList<Settlement>(executor, {
+    text: ackText,
+    queue,
+    elements: receipts.map((receipt) => JSON.stringify(receipt)),
+    values: termsToSql(terms),
+  })
 }
+
+const ackText = `select receipt, outcome from postbag.ack(
+  $1, $2::jsonb, now => coalesce($3::timestamptz, clock_timestamp()), alone => $4::boolean and ${withPatience('$5::text')}
+)`
 
 /** Give messages back, to be received again after delaySeconds, or make dead letters of them.
  * @throws QueueError queue_not_found, request_invalid, batch_too_large. */

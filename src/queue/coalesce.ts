@@ -1,0 +1,142 @@
+/* Coalescing: what several callers ask of one queue at the same time goes out as one statement, in one transaction. The commit is what a
+ * small statement costs most, and so many callers share it.
+ *
+ *  1. A call goes out at once if nothing of its kind is under way for its queue. What comes meanwhile is gathered, and goes together when
+ *     that ends, or beside it after 2 ms (the database may be far away). So an idle queue waits for nothing, and batches grow with the load.
+ *  2. A caller is answered when the transaction with its own elements has committed. Elements stand in the order in which they came.
+ *  3. All or none holds per caller: a joint statement that the database refuses has changed nothing, so each of its calls runs again by
+ *     itself, and only what is refused alone gets the refusal. After that the next joint statement is one call, then two, then four: who
+ *     is refused again and again (a full queue) does not make the others pay for it each time.
+ *  4. A statement whose end is unknown (the connection broke) is not run again: everyone in it gets the error.
+ *  5. Nobody waits for what another caller waits for: a joint statement that meets a lock gives up after a moment, and goes on as in 3.
+ *     (A send waits for a transaction that has sent the same dedup id and is open still; an ack for one that is settling the message.)
+ *
+ * For processes that live long and may share connections among requests; not for Workers. */
+import { asQueueError, type Executor, type ListCall, runList } from '../db/call.ts'
+import { QueueError } from '../errors.ts'
+import { maxBatch } from '../limits.ts'
+
+/** For how long calls are gathered while others are under way. */
+const gatherMillis = 2
+
+/** Most statements of one kind for one queue at a time. More of them make smaller batches, and so more commits. */
+const maxUnderWay = 4
+
+/** Most characters of one joint statement's list, so that nobody waits for the megabytes of others. */
+const maxLength = 1_048_576
+
+/** How long a joint statement may wait for a lock. */
+const patience = '50ms'
+
+interface Call {
+  readonly list: ListCall
+  readonly resolve: (rows: unknown[]) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** The calls of one kind for one queue. */
+interface Lane {
+  readonly key: string
+  readonly gathered: Call[]
+  gathering: boolean
+  underWay: number
+  /** Most calls of the next joint statement. */
+  most: number
+}
+
+/** The executor, with the list calls of all its callers coalesced. Each statement of it must be a transaction of its own. */
+export function coalescing(executor: Executor): Executor {
+  const lanes = new Map<string, Lane>()
+
+  return {
+    query: (text, values) => executor.query(text, values),
+    callList: (list) =>
+      new Promise((resolve, reject) => {
+        const lane = laneOf(list)
+        lane.gathered.push({ list, resolve, reject })
+        if (lane.underWay === 0) void run(lane)
+        else gather(lane)
+      }),
+  }
+
+  function laneOf({ queue, values, text }: ListCall): Lane {
+    const key = `${queue} ${JSON.stringify(values)} ${text}`
+    const lane = lanes.get(key) ?? { key, gathered: [], gathering: false, underWay: 0, most: maxBatch }
+    lanes.set(key, lane)
+    return lane
+  }
+
+  function gather(lane: Lane): void {
+    if (lane.gathering) return
+    lane.gathering = true
+    setTimeout(() => {
+      lane.gathering = false
+      if (lane.gathered.length > 0 && lane.underWay < maxUnderWay) void run(lane)
+    }, gatherMillis)
+  }
+
+  /** Until nothing is left. */
+  async function run(lane: Lane): Promise<void> {
+    lane.underWay++
+    while (lane.gathered.length > 0) await together(lane, takeFrom(lane))
+    lane.underWay--
+    if (lane.underWay === 0) lanes.delete(lane.key)
+  }
+
+  async function together(lane: Lane, calls: readonly Call[]): Promise<void> {
+    const [{ list: first }] = calls as readonly [Call]
+    try {
+      const elements = calls.flatMap(({ list }) => list.elements)
+      const rows = await runList(executor, { ...first, elements, patience })
+      let start = 0
+      for (const { list, resolve } of calls) {
+        const end = start + list.elements.length
+        resolve(rows.slice(start, end))
+        start = end
+      }
+      lane.most = Math.min(lane.most * 2, maxBatch)
+    } catch (error) {
+      if (gaveUp(error) || (calls.length > 1 && isRefusal(error))) {
+        lane.most = 1
+        for (const call of calls) void alone(call)
+      } else {
+        for (const { reject } of calls) reject(error)
+      }
+    }
+  }
+
+  /** Beside the lane: it may wait for a lock for long. */
+  function alone({ list, resolve, reject }: Call): Promise<void> {
+    return runList(executor, list).then(resolve, reject)
+  }
+}
+
+/** The next calls, as many as may go together; at least one. */
+function takeFrom({ gathered, most }: Lane): readonly Call[] {
+  let count = 0
+  let elements = 0
+  let length = 0
+  for (const { list } of gathered) {
+    elements += list.elements.length
+    for (const element of list.elements) length += element.length
+    if (count > 0 && (count === most || elements > maxBatch || length > maxLength)) break
+    count++
+  }
+  return gathered.splice(0, count)
+}
+
+/** Whether the database answered that it did nothing. Not so if it went away, or if what answered was something else. */
+function isRefusal(error: unknown): boolean {
+  const meaning = asQueueError(error)
+  if (meaning instanceof QueueError && meaning.code === 'database_unavailable') return false
+  return /^[0-9A-Z]{5}$/.test(codeOf(error))
+}
+
+/** Whether somebody else's lock was in the way. */
+function gaveUp(error: unknown): boolean {
+  return codeOf(error) === '55P03'
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
