@@ -56,6 +56,9 @@ export interface ReceiveRequest {
   readonly leaseSeconds?: number
   /** At most once: the messages are gone when they are handed out, and there is no receipt. Defaults to false. */
   readonly autoAck?: boolean
+  /** Receipts of messages that are done, 1 – 1000: acked in the same transaction as the first look, so before any waiting. Their outcomes
+   * come with the answer: with waitSeconds they are known late, though they hold at once. Not with autoAck. */
+  readonly acks?: readonly string[]
 }
 
 /** Why a message went to the dead letters: received too often, too old, rejected by a consumer, or the queue was full. */
@@ -104,6 +107,8 @@ export interface ReceivedMessage extends StoredMessage {
 
 export interface ReceiveResponse {
   readonly messages: readonly ReceivedMessage[]
+  /** The outcomes of the request's acks, in their order. */
+  readonly acks?: readonly Settlement[]
 }
 
 /** Available now; owned by a receiver; its time has not come; its turn in its group has not come; never handed out again. */

@@ -3,8 +3,9 @@
  *  1. One loop receives, by long poll, as many messages as there are free hands; so the batches grow with the load.
  *  2. A hand takes one message, or all that a receive brought of one group: these one after the other, because they are one lease, and
  *     when one fails, the server takes back those behind it. (A fair queue's have a lease each, but look the same from here.) A hand is
- *     free again when its last handler ends. The ack goes out beside the next receive (settler.ts); messages that wait for their ack, or
- *     for their turn, count up to once more the concurrency, so that a slow server slows the receiving down.
+ *     free again when its last handler ends. Its ack goes along with the next receive (settler.ts), which then does not wait for messages:
+ *     how the acks ended must not be known late. While a receive does wait, acks go out by themselves, at once. Messages that wait for
+ *     their ack, or for their turn, count up to once more the concurrency, so that a slow server slows the receiving down.
  *  3. A message that was received is kept (leases.ts) until it is settled.
  *  4. Stopping (the caller's signal, a loop that is left, an error that will not pass) ends the receiving; handlers run to their end, and
  *     what arrives from then on, or waits for its turn, is given back. A receive that is under way has half a second to come back with
@@ -18,6 +19,7 @@ import { isOurs, keepLeases } from './leases.ts'
 import { errorText, type Message } from './message.ts'
 import { type Delivery, receive } from './receive.ts'
 import type { RemoteQueue } from './remote.ts'
+import type { NackOptions } from './settle.ts'
 import { createSettler } from './settler.ts'
 
 const WAIT_SECONDS = 20
@@ -64,8 +66,10 @@ export async function consume<Body>(
   const work = new Set<Promise<void>>()
   const polling = new AbortController()
   const finished = new AbortController()
-  const settleLater = createSettler(queue, report)
+  const settler = createSettler(queue, report)
   let handling = 0
+  /** While the loop waits for the server, or is over: nothing that is gathered would go along with a receive soon. */
+  let idle = false
   let failure: { readonly error: unknown } | undefined
   let wake = () => {}
 
@@ -83,21 +87,24 @@ export async function consume<Body>(
     for (let empty = 0; !stopping.signal.aborted; ) {
       const free = Math.min(concurrency - handling, 2 * concurrency - held.size)
       if (free < 1) {
+        settler.flush()
         await new Promise<void>((resolve) => {
           wake = resolve
         })
         continue
       }
       const asked = now()
-      const deliveries = await poll(free)
+      const { deliveries, acked } = await poll(free)
       for (const line of Map.groupBy(deliveries, (delivery) => delivery.group ?? delivery).values()) take(line)
       // A stopping server or a proxy answers at once instead of waiting; asking again at once would be a busy loop.
-      empty = deliveries.length === 0 && now() - asked < 1000 ? empty + 1 : 0
-      if (empty > 0) await sleep(backoffMilliseconds(empty, 0, random), polling.signal)
+      empty = !acked && deliveries.length === 0 && now() - asked < 1000 ? empty + 1 : 0
+      if (empty > 0) await wait(sleep(backoffMilliseconds(empty, 0, random), polling.signal))
     }
   } catch (error) {
     if (!stopping.signal.aborted) fail(error)
   }
+  idle = true
+  settler.flush()
   await Promise.all(work)
   finished.abort()
   await keeping
@@ -117,15 +124,40 @@ export async function consume<Body>(
     }
   }
 
-  function poll(max: number): Promise<readonly Delivery[]> {
-    const request = { max, waitSeconds: WAIT_SECONDS, leaseSeconds }
-    return receive(queue, request, {
-      signal: polling.signal,
-      retry: (error) => {
-        report(error)
-        return !stopping.signal.aborted
-      },
-    })
+  async function poll(max: number): Promise<{ readonly deliveries: readonly Delivery[]; readonly acked: boolean }> {
+    const ride = settler.ride()
+    const acked = ride.receipts.length > 0
+    settler.flush()
+    const retry = (error: unknown) => {
+      report(error)
+      return !stopping.signal.aborted
+    }
+    const ask = (request: object) =>
+      receive(queue, { max, leaseSeconds, ...request }, { signal: polling.signal, retry })
+    if (!acked) return { ...(await wait(ask({ waitSeconds: WAIT_SECONDS }))), acked }
+    try {
+      const { deliveries, acks } = await ask({ acks: ride.receipts })
+      ride.arrived(acks)
+      return { deliveries, acked }
+    } catch (error) {
+      ride.missed()
+      throw error
+    }
+  }
+
+  async function wait<Result>(what: Promise<Result>): Promise<Result> {
+    idle = true
+    try {
+      return await what
+    } finally {
+      idle = false
+    }
+  }
+
+  function settleLater(one: Held<Body>, verb: 'ack' | 'nack', request?: NackOptions): Promise<void> {
+    const settled = settler.settle(one, verb, request)
+    if (idle) settler.flush()
+    return settled
   }
 
   /** @param deliveries one, or those of one group. */
@@ -148,6 +180,7 @@ export async function consume<Body>(
       } else if (stopping.signal.aborted) one.settlement = giveBack(one)
       else goesOn = (await handled(one).catch(fail)) ?? false
       endings.push(settled(one))
+      if (one !== line.at(-1)) settler.flush()
     }
     handling--
     wake()

@@ -100,7 +100,7 @@ export class Queue<Input = unknown, Output = Input> {
    * Settle each with its ack or nack. Aborting while it waits may lose a message for the time of a lease: what the server was just
    * leasing comes back only when that ends. */
   async receive({ signal, ...request }: ReceiveOptions = {}): Promise<readonly Message<Output>[]> {
-    const deliveries = await receive(this.#remote, request, { signal })
+    const { deliveries } = await receive(this.#remote, request, { signal })
     return deliveries.map((delivery) =>
       toMessage<Output>(delivery, (verb, more, options) => settleOne(this.#remote, verb, delivery, more, options)),
     )

@@ -1,12 +1,19 @@
 /* receive: lease messages. Bodies are decoded here, and checked where there is a schema. */
-import type { ReceivedMessage, ReceiveRequest, ReceiveResponse } from '../wire.ts'
+import type { ReceivedMessage, ReceiveRequest, ReceiveResponse, Settlement } from '../wire.ts'
 import type { CallOptions, Patience } from './connection.ts'
 import { decodeBody } from './content.ts'
 import type { Given } from './effects.ts'
 import type { RemoteQueue } from './remote.ts'
 import { validate } from './schema.ts'
+import { explain } from './settle.ts'
 
-export interface ReceiveOptions extends Given<ReceiveRequest>, CallOptions {}
+export interface ReceiveOptions extends Given<Omit<ReceiveRequest, 'acks'>>, CallOptions {}
+
+export interface Received {
+  readonly deliveries: readonly Delivery[]
+  /** What became of the acks. */
+  readonly acks: readonly Settlement[]
+}
 
 /** A leased message with its body decoded, or with why the body is not what the schema wants. */
 export interface Delivery extends Omit<ReceivedMessage, 'body'> {
@@ -20,12 +27,12 @@ export async function receive(
   { connection, path, schema }: RemoteQueue,
   request: Given<ReceiveRequest>,
   { timeoutSeconds = connection.timeoutSeconds, ...patience }: Patience,
-): Promise<readonly Delivery[]> {
-  const { data } = await connection.call<ReceiveResponse>('POST', `${path}/receive`, request, {
+): Promise<Received> {
+  const { data, tries } = await connection.call<ReceiveResponse>('POST', `${path}/receive`, request, {
     ...patience,
     timeoutSeconds: timeoutSeconds + (request.waitSeconds ?? 0),
   })
-  return Promise.all(
+  const deliveries = await Promise.all(
     data.messages.map(async ({ body, ...message }) => {
       try {
         return { ...message, body: await validate(schema, decodeBody(message.encoding, body)) }
@@ -34,4 +41,6 @@ export async function receive(
       }
     }),
   )
+  const acks = data.acks ?? []
+  return { deliveries, acks: tries > 1 ? explain('ack', acks) : acks }
 }

@@ -28,9 +28,14 @@ export async function settle(
 ): Promise<readonly Settlement[]> {
   if (request.receipts?.length === 0) return []
   const { data, tries } = await connection.call<SettleResponse>('POST', `${path}/${verb}`, request, patience)
-  return data.results.map(({ receipt, outcome }) => ({
+  return tries > 1 ? explain(verb, data.results) : data.results
+}
+
+/** What a repeated call's results mean. */
+export function explain(verb: Verb, results: readonly Settlement[]): readonly Settlement[] {
+  return results.map(({ receipt, outcome }) => ({
     receipt,
-    outcome: tries > 1 && explained[verb].includes(outcome) ? 'ok' : outcome,
+    outcome: explained[verb].includes(outcome) ? 'ok' : outcome,
   }))
 }
 

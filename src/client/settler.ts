@@ -1,56 +1,103 @@
-/* The acks and nacks of a consumer, gathered: the first goes out at once, and what comes while a request is under way goes out together
- * with the next. So an idle consumer waits for nothing, and a busy one makes few requests.
+/* The acks and nacks of a consumer, gathered: what comes while a request is under way goes out together with the next. Acks go along with a
+ * receive where there is one to go, which saves their request.
  *
  * While the server is away they are tried again for as long as one of their leases is ours: an ack given up is work done twice. */
+import type { Settlement } from '../wire.ts'
 import type { Patience } from './connection.ts'
 import { isOurs, type Lease } from './leases.ts'
 import type { RemoteQueue } from './remote.ts'
-import { type NackOptions, refuse, settle } from './settle.ts'
+import { explain, type NackOptions, refuse, settle } from './settle.ts'
 
-/** Resolves when the lease is settled; rejects with a QueueError if it was not ours any more, or the server refuses. */
-export type Settler = (lease: Lease, verb: 'ack' | 'nack', request?: NackOptions) => Promise<void>
+export interface Settler {
+  /** Resolves when the lease is settled; rejects with a QueueError if it was not ours any more, or the server refuses. */
+  settle(lease: Lease, verb: 'ack' | 'nack', request?: NackOptions): Promise<void>
+  /** Send what is gathered. */
+  flush(): void
+  /** Take the acks that are gathered, to go along with a receive. */
+  ride(): Ride
+}
+
+/** Acks on their way with a receive. One of the two must be called. */
+interface Ride {
+  readonly receipts: readonly string[]
+  arrived(results: readonly Settlement[]): void
+  /** The receive failed, and nobody knows how far it came: they are gathered again. */
+  missed(): void
+}
 
 interface Settling {
   readonly lease: Lease
   readonly verb: 'ack' | 'nack'
   readonly request: NackOptions
-  readonly resolve: (settled: Promise<void>) => void
+  /** True if an earlier request may have settled it. */
+  readonly again?: boolean
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
 }
 
 const MAX_BATCH = 1000
 
 export function createSettler(queue: RemoteQueue, report: (error: unknown) => void): Settler {
-  const gathered: Settling[] = []
+  let gathered: Settling[] = []
   let running = false
 
-  return (lease, verb, request = {}) =>
-    new Promise((resolve) => {
-      gathered.push({ lease, verb, request, resolve })
-      if (!running) void run()
-    })
+  return {
+    settle: (lease, verb, request = {}) =>
+      new Promise((resolve, reject) => {
+        gathered.push({ lease, verb, request, resolve, reject })
+      }),
+    flush() {
+      if (!running && gathered.length > 0) void run()
+    },
+    ride() {
+      const acks = gathered.filter(({ verb }) => verb === 'ack').slice(0, MAX_BATCH)
+      const riding = new Set(acks)
+      gathered = gathered.filter((settling) => !riding.has(settling))
+      return {
+        receipts: acks.map(({ lease }) => lease.receipt),
+        arrived: (results) => tell(acks, results),
+        missed() {
+          gathered.unshift(...acks.map((ack) => ({ ...ack, again: true })))
+        },
+      }
+    },
+  }
 
   async function run(): Promise<void> {
     running = true
     await null // What ends in this very turn goes along.
     while (gathered.length > 0) {
       const batch = gathered.splice(0, MAX_BATCH)
-      const alike = Map.groupBy(batch, ({ verb, request }) => JSON.stringify([verb, request]))
+      const alike = Map.groupBy(batch, ({ verb, request, again }) => JSON.stringify([verb, request, again]))
       await Promise.all([...alike.values()].map(settleTogether))
     }
     running = false
   }
 
   async function settleTogether(group: readonly Settling[]): Promise<void> {
-    const { verb, request } = group[0] as Settling
+    const { verb, request, again } = group[0] as Settling
     const receipts = group.map(({ lease }) => lease.receipt)
     const retry: Patience['retry'] = (error) => {
       report(error)
       return group.some(({ lease }) => isOurs(lease))
     }
-    const answer = settle(queue, verb, { ...request, receipts }, { retry })
-    group.forEach(({ lease, resolve }, index) => {
-      resolve(answer.then((results) => refuse(verb, lease.id, results[index]?.outcome)))
-    })
-    await answer.catch(() => {})
+    try {
+      const results = await settle(queue, verb, { ...request, receipts }, { retry })
+      const explained = again ? explain(verb, results) : results
+      tell(group, explained)
+    } catch (error) {
+      for (const { reject } of group) reject(error)
+    }
+  }
+
+  function tell(settlings: readonly Settling[], results: readonly Settlement[]): void {
+    for (const [index, { verb, lease, resolve, reject }] of settlings.entries()) {
+      try {
+        refuse(verb, lease.id, results[index]?.outcome)
+        resolve()
+      } catch (error) {
+        reject(error)
+      }
+    }
   }
 }

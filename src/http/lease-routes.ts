@@ -1,8 +1,9 @@
 /* /v1/queues/{queue}/receive, ack, nack, extend: what consumers do. */
 import type { Access } from '../config.ts'
-import { receive } from '../queue/receive.ts'
+import { ackAndReceive, receive } from '../queue/receive.ts'
 import { ack, extend, nack } from '../queue/settle.ts'
 import { longPoll } from '../wakeup/long-poll.ts'
+import type { Settlement } from '../wire.ts'
 import { type Door, endpoint, jsonText } from './door.ts'
 import {
   AckRequest,
@@ -24,17 +25,24 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/receive',
-      summary: 'Lease messages, and wait for them if there are none.',
+      summary: 'Lease messages, and wait for them if there are none; ack what is done in the same request.',
       needs: 'receive',
       body: ReceiveRequest,
       answer: ReceiveResponse,
     },
     async ({ queue, body, executor, hub, context }) => {
+      const { acks } = body
+      let acked: readonly Settlement[] | undefined
       const messages = await longPoll(hub, {
         queue,
         waitSeconds: body.waitSeconds ?? 0,
         signal: context.req.raw.signal,
-        look: () => receive(executor, queue, body, alone),
+        look: async () => {
+          if (!acks || acked) return receive(executor, queue, body, alone)
+          const first = await ackAndReceive(executor, queue, { ...body, acks }, alone)
+          acked = first.acked
+          return first.messages
+        },
         giveBack: async (taken) => {
           // With autoAck they are gone: that is what "at most once" means.
           if (body.autoAck) return
@@ -46,7 +54,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
           )
         },
       })
-      return jsonText(context, messagesJson(messages))
+      return jsonText(context, messagesJson(messages, acked && { acks: acked }))
     },
   )
   endpoint(

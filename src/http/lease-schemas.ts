@@ -4,12 +4,31 @@ import { maxBatch, maxDelaySeconds, maxErrorLength, maxLeaseSeconds, maxWaitSeco
 import { batch, fields, flag, isStorable, rule, seconds, storable, wholeNumber } from './fields.ts'
 import { stored } from './schemas.ts'
 
+const Receipt = z.string(rule('a string')).refine(isStorable, { error: `must be ${storable}` })
+
+const receipts = batch(Receipt, 'receipts', 'an array of receipts')
+
 export const ReceiveRequest = fields({
   max: wholeNumber(1, maxBatch, 'Most messages to lease. Default 1.'),
   waitSeconds: seconds(maxWaitSeconds, 'How long to wait if there is none. Default 0.'),
   leaseSeconds: seconds(maxLeaseSeconds, "How long the caller owns them. Default: the queue's."),
   autoAck: flag('At most once: they are gone when they are handed out, and there is no receipt. Default false.'),
-}).openapi('ReceiveRequest')
+  acks: batch(Receipt, 'acks', 'an array of receipts')
+    .optional()
+    .describe('Receipts of messages that are done: acked first, before any waiting, in the same transaction.'),
+})
+  .refine(({ acks, autoAck }) => !(acks && autoAck), {
+    path: ['acks'],
+    error: 'must not be given with autoAck, got both',
+  })
+  .openapi('ReceiveRequest')
+
+const settlements = z.array(
+  z.object({
+    receipt: z.string(),
+    outcome: z.enum(['ok', 'receipt_invalid', 'message_gone', 'lease_lost', 'lease_expired']),
+  }),
+)
 
 export const ReceiveResponse = z
   .object({
@@ -21,12 +40,9 @@ export const ReceiveResponse = z
         leasedUntil: z.iso.datetime(),
       }),
     ),
+    acks: settlements.optional().describe('What became of the acks of the request, in their order.'),
   })
   .openapi('ReceiveResponse')
-
-const Receipt = z.string(rule('a string')).refine(isStorable, { error: `must be ${storable}` })
-
-const receipts = batch(Receipt, 'receipts', 'an array of receipts')
 
 export const AckRequest = fields({ receipts }).openapi('AckRequest')
 
@@ -49,13 +65,4 @@ export const ExtendRequest = fields({
   leaseSeconds: seconds(maxLeaseSeconds, "How long from now they are kept. Default: the queue's."),
 }).openapi('ExtendRequest')
 
-export const SettleResponse = z
-  .object({
-    results: z.array(
-      z.object({
-        receipt: z.string(),
-        outcome: z.enum(['ok', 'receipt_invalid', 'message_gone', 'lease_lost', 'lease_expired']),
-      }),
-    ),
-  })
-  .openapi('SettleResponse')
+export const SettleResponse = z.object({ results: settlements }).openapi('SettleResponse')

@@ -2,10 +2,10 @@
 import type { Raw } from '../queue/message.ts'
 import type { PeekedMessage, ReceivedMessage } from '../wire.ts'
 
-/** `{"messages":[…],"next":…}` */
-export function messagesJson(messages: readonly Raw<ReceivedMessage | PeekedMessage>[], next?: string): string {
-  const rest = next === undefined ? '' : `,"next":${JSON.stringify(next)}`
-  return `{"messages":[${messages.map(messageJson).join(',')}]${rest}}`
+/** `{"messages":[…]}`, and what else the answer says, such as `next`. */
+export function messagesJson(messages: readonly Raw<ReceivedMessage | PeekedMessage>[], more: object = {}): string {
+  const rest = JSON.stringify(more).slice(1, -1)
+  return `{"messages":[${messages.map(messageJson).join(',')}]${rest && `,${rest}`}}`
 }
 
 /** One message. */

@@ -61,7 +61,7 @@ export function mountMessageRoutes(door: Door, access: Access): void {
     },
     async ({ queue, query: { header, ...request }, executor, context }) => {
       const { messages, next } = await peek(executor, queue, { ...request, ...(header && { headers: header }) })
-      return jsonText(context, messagesJson(messages, next))
+      return jsonText(context, messagesJson(messages, { next }))
     },
   )
   endpoint(

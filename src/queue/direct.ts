@@ -59,7 +59,7 @@ export interface DirectQueue {
   /** 1 – 1000 messages, all or none. */
   sendBatch(messages: readonly DirectMessage[]): Promise<readonly SentMessage[]>
   /** What is available now; never waits. */
-  receive(request?: Omit<ReceiveRequest, 'waitSeconds'>): Promise<readonly ReceivedMessage[]>
+  receive(request?: Omit<ReceiveRequest, 'waitSeconds' | 'acks'>): Promise<readonly ReceivedMessage[]>
   ack(receipts: readonly string[]): Promise<readonly Settlement[]>
   nack(receipts: readonly string[], options?: Omit<NackRequest, 'receipts'>): Promise<readonly Settlement[]>
   extend(receipts: readonly string[], options?: Omit<ExtendRequest, 'receipts'>): Promise<readonly Settlement[]>

@@ -1,6 +1,6 @@
 /* receive: lease what is available now. Never waits (that is wakeup/long-poll.ts). */
 import { call, type Executor } from '../db/call.ts'
-import type { ReceivedMessage, ReceiveRequest } from '../wire.ts'
+import type { Outcome, ReceivedMessage, ReceiveRequest, Settlement } from '../wire.ts'
 import { isoTime, type MessageRow, type Raw, storedFields } from './message.ts'
 import { type Terms, termsToSql } from './terms.ts'
 
@@ -17,7 +17,7 @@ interface ReceivedRow extends MessageRow {
 export async function receive(
   executor: Executor,
   queue: string,
-  { max = 1, leaseSeconds, autoAck = false }: Omit<ReceiveRequest, 'waitSeconds'> = {},
+  { max = 1, leaseSeconds, autoAck = false }: Omit<ReceiveRequest, 'waitSeconds' | 'acks'> = {},
   terms: Terms = {},
 ): Promise<readonly Raw<ReceivedMessage>[]> {
   const rows = await call<ReceivedRow>(
@@ -32,10 +32,40 @@ export async function receive(
     )`,
     [queue, max, leaseSeconds, ...termsToSql(terms), autoAck],
   )
-  return rows.map((row) => ({
+  return rows.map(received)
+}
+
+/** Ack what is done and receive what comes next: both, or (if either is refused) neither.
+ * @throws QueueError queue_not_found, request_invalid, batch_too_large. */
+export async function ackAndReceive(
+  executor: Executor,
+  queue: string,
+  { acks, max = 1, leaseSeconds }: Pick<ReceiveRequest, 'max' | 'leaseSeconds'> & { readonly acks: readonly string[] },
+  terms: Terms = {},
+): Promise<{ readonly acked: readonly Settlement[]; readonly messages: readonly Raw<ReceivedMessage>[] }> {
+  const rows = await call<ReceivedRow & { readonly outcome: Outcome | null }>(
+    executor,
+    `select * from postbag.ack_and_receive(
+      $1,
+      $2::jsonb,
+      $3::integer,
+      lease => make_interval(secs => $4::double precision),
+      now => coalesce($5::timestamptz, clock_timestamp()),
+      alone => $6::boolean
+    )`,
+    [queue, JSON.stringify(acks), max, leaseSeconds, ...termsToSql(terms)],
+  )
+  return {
+    acked: rows.slice(0, acks.length).map(({ receipt, outcome }) => ({ receipt, outcome }) as Settlement),
+    messages: rows.slice(acks.length).map(received),
+  }
+}
+
+function received(row: ReceivedRow): Raw<ReceivedMessage> {
+  return {
     ...storedFields(row),
     receipt: row.receipt ?? '',
     firstReceivedAt: isoTime(row.first_received_at),
     leasedUntil: isoTime(row.leased_until),
-  }))
+  }
 }

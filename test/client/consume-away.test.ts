@@ -3,7 +3,18 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createClient, type Queue, type QueueError } from '../../src/client/index.ts'
 import { hurry, ManualClock, onlyGrace } from './manual-clock.ts'
-import { after, cut, html, json, messages, outcome, problem, type ScriptedServer, serve } from './scripted-server.ts'
+import {
+  after,
+  cut,
+  html,
+  json,
+  messages,
+  outcome,
+  problem,
+  receiveAnswer,
+  type ScriptedServer,
+  serve,
+} from './scripted-server.ts'
 
 describe('while the server is away', () => {
   test('consume asks again with a growing backoff, for ever, and says so', async (t) => {
@@ -140,9 +151,10 @@ describe('consume ends with an error', () => {
 })
 
 test('a refused ack is reported with its message, and the consumer goes on', async (t) => {
+  const second = { id: '2', receipt: '2.1', encoding: 'json', body: {} }
   const server = await serve(t, {
-    receive: [messages('1'), messages('2')],
-    ack: [outcome('lease_lost'), problem('internal'), problem('request_invalid')],
+    receive: [messages('1'), receiveAnswer([second], 'lease_lost')],
+    ack: [problem('internal'), problem('request_invalid')],
   })
   const stop = new AbortController()
   const errors: [string, string | undefined][] = []

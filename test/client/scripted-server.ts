@@ -44,6 +44,11 @@ export async function serve(t: TestContext, script: Partial<Record<Verb, Reply[]
     const verb = verbOf(url)
     requests[verb].push(seen)
     arrivals.emit(verb)
+    // Acks that go along with a receive are acks, too.
+    if (verb === 'receive' && body.acks) {
+      requests.ack.push({ ...seen, body: { receipts: body.acks } })
+      arrivals.emit('ack')
+    }
     const reply = script[verb]?.shift() ?? usualReply[verb]
     await reply(response, seen)
   })
@@ -107,8 +112,8 @@ export const messages = (...ids: readonly string[]): Reply => messagesOf(undefin
 
 /** The same, in one group. */
 export const messagesOf = (group: string | undefined, ...ids: readonly string[]): Reply =>
-  json({
-    messages: ids.map((id) => ({
+  receiveAnswer(
+    ids.map((id) => ({
       group,
       id,
       receipt: `${id}.1`,
@@ -121,7 +126,15 @@ export const messagesOf = (group: string | undefined, ...ids: readonly string[])
       firstReceivedAt: '2026-01-01T00:00:01.000Z',
       leasedUntil: '2026-01-01T00:00:31.000Z',
     })),
-  })
+  )
+
+/** The answer to a receive whose acks all have the same outcome. */
+export const receiveAnswer =
+  (messages: readonly object[], outcome = 'ok'): Reply =>
+  (response, request) => {
+    const acks = request.body.acks?.map((receipt: string) => ({ receipt, outcome }))
+    json({ messages, acks })(response, request)
+  }
 
 /** Every receipt has the same outcome. */
 export const outcome =
@@ -138,7 +151,8 @@ const usualReply: Record<Verb, Reply> = {
         duplicate: false,
       })),
     })(response, request),
-  receive: silence,
+  // It does not wait when it acks.
+  receive: (response, request) => (request.body.acks ? receiveAnswer([]) : silence)(response, request),
   ack: outcome('ok'),
   nack: outcome('ok'),
   extend: outcome('ok'),

@@ -122,6 +122,10 @@ const refused: readonly Parameters<typeof refusal>[0][] = [
   ],
   ['POST', '/receive', { autoAck: 'yes' }, /^autoAck must be true or false, got "yes"$/],
   ['POST', '/receive', { autoAck: null }, /^autoAck must be true or false, got null$/],
+  ['POST', '/receive', { acks: [] }, /^acks must be between 1 and 1000 acks, got 0$/],
+  ['POST', '/receive', { acks: 'a' }, /^acks must be an array of receipts, got "a"$/],
+  ['POST', '/receive', { acks: [7] }, /^acks\[0\] must be a string, got 7$/],
+  ['POST', '/receive', { autoAck: true, acks: ['1.1.1'] }, /^acks must not be given with autoAck, got both$/],
   ['POST', '/receive', { autoAck: true, leaseSeconds: 5 }, /^leaseSeconds must not be given with autoAck/],
   ['POST', '/nack', { receipts: ['1.1'], deadLetter: 1 }, /^deadLetter must be true or false, got 1$/],
   [

@@ -1,6 +1,7 @@
 /* Receiving and settling: leases, receipts, every outcome, fencing. */
 import assert from 'node:assert/strict'
-import { type Case, json } from './target.ts'
+import type { ReceiveResponse } from '../../src/wire.ts'
+import { assertProblem, type Case, json } from './target.ts'
 import { newQueue } from './test-queue.ts'
 
 export const leaseCases: readonly Case[] = [
@@ -264,6 +265,49 @@ export const leaseCases: readonly Case[] = [
       assert.deepEqual(await queue.ack(receipt), ['lease_lost'])
       assert.deepEqual(await queue.extend([receipt]), ['lease_lost'])
       assert.equal((await queue.receiveOne()).attempts, 2)
+    },
+  },
+  {
+    claim: 'a receive acks what is done, and leases what comes next',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.sendAll('a', 'b', 'c', 'd')
+      const [a, b] = (await queue.receive({ max: 2 })).map(({ receipt }) => receipt) as [string, string]
+
+      const body = { acks: [b, 'none', a, b], max: 10 }
+      const { acks, messages } = json<ReceiveResponse>(await queue.post('receive', { body }))
+
+      assert.deepEqual(acks, [
+        { receipt: b, outcome: 'ok' },
+        { receipt: 'none', outcome: 'receipt_invalid' },
+        { receipt: a, outcome: 'ok' },
+        { receipt: b, outcome: 'message_gone' },
+      ])
+      assert.deepEqual(
+        messages.map(({ body }) => body),
+        ['c', 'd'],
+      )
+      assert.equal((await queue.stats()).leased, 2)
+    },
+  },
+  {
+    claim: 'the answer to a receive without acks tells of none',
+    async run(target) {
+      const queue = await newQueue(target)
+
+      assert.deepEqual(json(await queue.post('receive', { body: {} })), { messages: [] })
+    },
+  },
+  {
+    claim: 'a receive that is refused acks nothing',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.send({ body: 1 })
+      const { receipt } = await queue.receiveOne()
+
+      assertProblem(await queue.post('receive', { body: { acks: [receipt], max: 0 } }), 'request_invalid')
+
+      assert.deepEqual(await queue.ack(receipt), ['ok'])
     },
   },
 ]

@@ -122,7 +122,7 @@ const unknown: readonly (readonly [method: string, suffix: string, body: unknown
     'POST',
     '/receive',
     { wait: 5 },
-    /^the request body has the unknown field wait: known are max, waitSeconds, leaseSeconds, autoAck$/,
+    /^the request body has the unknown field wait: known are max, waitSeconds, leaseSeconds, autoAck, acks$/,
   ],
   ['POST', '/ack', { receipt: '1.1', receipts: ['1.1'] }, /has the unknown field receipt: known are receipts$/],
   [

@@ -1,10 +1,11 @@
 /* Waiting: the long poll, and clients that go away. The only cases in which real time passes. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ReceivedMessage } from '../../src/wire.ts'
+import type { ReceivedMessage, ReceiveResponse } from '../../src/wire.ts'
+import { until } from '../support/until.ts'
 import { whileMessagesAreLocked } from './disturb.ts'
 import { lineOf } from './request-log.ts'
-import { assertProblem, type Case, call, requestOf } from './target.ts'
+import { assertProblem, type Case, call, json, requestOf } from './target.ts'
 import { newQueue } from './test-queue.ts'
 
 /** More than any answer takes that does not wait, on a busy machine. */
@@ -41,6 +42,25 @@ export const waitCases: readonly Case[] = [
 
       assert.equal(result.body, 'awaited')
       assert.ok(millis < soonMillis, `${millis} ms`)
+    },
+  },
+  {
+    claim: 'the acks of a receive that waits hold at once, and are told with its answer',
+    async run(target) {
+      const queue = await newQueue(target)
+      await queue.sendAll('a', 'b')
+      const [a, b] = (await queue.receive({ max: 2 })).map(({ receipt }) => receipt) as [string, string]
+
+      const waiting = queue.post('receive', { body: { acks: [a], waitSeconds: 20 } })
+      await until('the ack', async () => ((await queue.stats()).leased === 1 ? true : undefined))
+      await queue.nack([b])
+
+      const { acks, messages } = json<ReceiveResponse>(await waiting)
+      assert.deepEqual(acks, [{ receipt: a, outcome: 'ok' }])
+      assert.deepEqual(
+        messages.map(({ body }) => body),
+        ['b'],
+      )
     },
   },
   {
