@@ -1,6 +1,7 @@
 /* consume: receive, handle, settle, until told to stop.
  *
- *  1. One loop receives, by long poll, as many messages as there are free hands; so the batches grow with the load.
+ *  1. What is received is as many messages as there are free hands, by long poll; so the batches grow with the load. While there are more
+ *     messages than hands, two receives are under way, each for half of the hands, so that the server works while the handlers do.
  *  2. A hand takes one message, or all that a receive brought of one group: these one after the other, because they are one lease, and
  *     when one fails, the server takes back those behind it. (A fair queue's have a lease each, but look the same from here.) A hand is
  *     free again when its last handler ends. Its ack goes along with the next receive (settler.ts), which then does not wait for messages:
@@ -20,7 +21,7 @@ import { errorText, type Message } from './message.ts'
 import { type Delivery, receive } from './receive.ts'
 import type { RemoteQueue } from './remote.ts'
 import type { NackOptions } from './settle.ts'
-import { createSettler } from './settler.ts'
+import { createSettler, type Ride } from './settler.ts'
 
 const WAIT_SECONDS = 20
 const GRACE_MILLISECONDS = 500
@@ -68,10 +69,14 @@ export async function consume<Body>(
   const finished = new AbortController()
   const settler = createSettler(queue, report)
   let handling = 0
-  /** While the loop waits for the server, or is over: nothing that is gathered would go along with a receive soon. */
+  /** How many messages receives under way may bring. */
+  let asked = 0
+  /** Whether the last one brought as many as it might: there are more. */
+  let plenty = false
+  /** While a receive waits for messages, or the receiving is over: nothing that is gathered would go along with a receive soon. */
   let idle = false
   let failure: { readonly error: unknown } | undefined
-  let wake = () => {}
+  let alarm: PromiseWithResolvers<void> | undefined
 
   const stop = () => stopping.abort()
   stopping.signal.addEventListener('abort', () => {
@@ -83,26 +88,9 @@ export async function consume<Body>(
   if (signal?.aborted) stop()
 
   const keeping = keepLeases(queue, held, leaseSeconds, finished.signal, report)
-  try {
-    for (let empty = 0; !stopping.signal.aborted; ) {
-      const free = Math.min(concurrency - handling, 2 * concurrency - held.size)
-      if (free < 1) {
-        settler.flush()
-        await new Promise<void>((resolve) => {
-          wake = resolve
-        })
-        continue
-      }
-      const asked = now()
-      const { deliveries, acked } = await poll(free)
-      for (const line of Map.groupBy(deliveries, (delivery) => delivery.group ?? delivery).values()) take(line)
-      // A stopping server or a proxy answers at once instead of waiting; asking again at once would be a busy loop.
-      empty = !acked && deliveries.length === 0 && now() - asked < 1000 ? empty + 1 : 0
-      if (empty > 0) await wait(sleep(backoffMilliseconds(empty, 0, random), polling.signal))
-    }
-  } catch (error) {
-    if (!stopping.signal.aborted) fail(error)
-  }
+  await Promise.all(
+    [receiveOn(), receiveOn()].map((ending) => ending.catch((error) => stopping.signal.aborted || fail(error))),
+  )
   idle = true
   settler.flush()
   await Promise.all(work)
@@ -124,33 +112,62 @@ export async function consume<Body>(
     }
   }
 
-  async function poll(max: number): Promise<{ readonly deliveries: readonly Delivery[]; readonly acked: boolean }> {
-    const ride = settler.ride()
-    const acked = ride.receipts.length > 0
-    settler.flush()
+  function wake(): void {
+    alarm?.resolve()
+    alarm = undefined
+  }
+
+  async function receiveOn(): Promise<void> {
+    for (let empty = 0; !stopping.signal.aborted; ) {
+      const free = Math.min(concurrency - handling, 2 * concurrency - held.size) - asked
+      if (free < 1 || idle || (asked > 0 && !plenty)) {
+        // With all hands busy, acks go along with the receive that follows when one is free.
+        if (asked === 0 && handling < concurrency) settler.flush()
+        alarm ??= Promise.withResolvers()
+        await alarm.promise
+        continue
+      }
+      const ride = settler.ride()
+      settler.flush()
+      const waits = asked === 0 && ride.receipts.length === 0
+      const max = waits ? free : Math.min(free, Math.ceil(concurrency / 2))
+      const started = now()
+      let deliveries: readonly Delivery[]
+      idle = waits
+      asked += max
+      try {
+        deliveries = await poll(max, ride, waits ? WAIT_SECONDS : undefined)
+      } finally {
+        asked -= max
+        idle = false
+      }
+      plenty = deliveries.length === max
+      for (const line of Map.groupBy(deliveries, (delivery) => delivery.group ?? delivery).values()) take(line)
+      // A stopping server or a proxy answers at once instead of waiting; asking again at once would be a busy loop.
+      empty = waits && deliveries.length === 0 && now() - started < 1000 ? empty + 1 : 0
+      if (empty > 0) {
+        idle = true
+        await sleep(backoffMilliseconds(empty, 0, random), polling.signal)
+        idle = false
+      }
+      wake()
+    }
+  }
+
+  async function poll(max: number, ride: Ride, waitSeconds: number | undefined): Promise<readonly Delivery[]> {
+    const acks = ride.receipts.length > 0 ? ride.receipts : undefined
     const retry = (error: unknown) => {
       report(error)
       return !stopping.signal.aborted
     }
-    const ask = (request: object) =>
-      receive(queue, { max, leaseSeconds, ...request }, { signal: polling.signal, retry })
-    if (!acked) return { ...(await wait(ask({ waitSeconds: WAIT_SECONDS }))), acked }
     try {
-      const { deliveries, acks } = await ask({ acks: ride.receipts })
-      ride.arrived(acks)
-      return { deliveries, acked }
+      const request = { max, waitSeconds, leaseSeconds, acks }
+      const received = await receive(queue, request, { signal: polling.signal, retry })
+      ride.arrived(received.acks)
+      return received.deliveries
     } catch (error) {
       ride.missed()
       throw error
-    }
-  }
-
-  async function wait<Result>(what: Promise<Result>): Promise<Result> {
-    idle = true
-    try {
-      return await what
-    } finally {
-      idle = false
     }
   }
 

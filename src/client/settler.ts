@@ -18,7 +18,7 @@ export interface Settler {
 }
 
 /** Acks on their way with a receive. One of the two must be called. */
-interface Ride {
+export interface Ride {
   readonly receipts: readonly string[]
   arrived(results: readonly Settlement[]): void
   /** The receive failed, and nobody knows how far it came: they are gathered again. */

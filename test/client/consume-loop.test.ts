@@ -26,7 +26,8 @@ describe('a for await loop over consume', () => {
     assert.deepEqual(bodies, [{ id: '1' }, { id: '2' }, { id: '3' }])
     assert.deepEqual(ackedBefore[0], [])
     assert.deepEqual(ackedBefore[1], ['1.1'])
-    assert.deepEqual(receipts(server, 'ack'), ['1.1', '2.1'])
+    // (Perhaps a second time, if the receive that it went along with was cut off by the end.)
+    assert.deepEqual([...new Set(receipts(server, 'ack'))], ['1.1', '2.1'])
   })
 
   test('left by break gives back the current message and those fetched ahead, and waits until that is done', async (t) => {

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { z } from 'zod'
 import { type ClientOptions, createClient, type Queue } from '../../src/client/index.ts'
 import { hurry, ManualClock, onlyGrace } from './manual-clock.ts'
-import { after, cut, messages, messagesOf, outcome, type ScriptedServer, serve } from './scripted-server.ts'
+import { after, cut, messages, messagesOf, outcome, type ScriptedServer, serve, silence } from './scripted-server.ts'
 
 const queueOf = (server: ScriptedServer, options: Partial<ClientOptions> = {}): Queue =>
   createClient({ url: server.url, random: () => 0.5, sleep: onlyGrace, ...options }).queue('orders')
@@ -62,10 +62,28 @@ describe('consume', () => {
       [
         { max: 5, waitSeconds: 20, leaseSeconds: 30 },
         { max: 2, acks: ['1.1', '2.1'], leaseSeconds: 30 },
-        { max: 5, acks: ['3.1', '4.1', '5.1'], leaseSeconds: 30 },
+        { max: 3, acks: ['3.1', '4.1', '5.1'], leaseSeconds: 30 },
         { max: 5, waitSeconds: 20, leaseSeconds: 30 },
       ],
     )
+  })
+
+  test('has two receives under way, each for half of its hands, while there are more messages than hands', async (t) => {
+    const server = await serve(t, { receive: [messages('1', '2', '3', '4'), silence, silence] })
+    const stop = new AbortController()
+
+    const consumer = queueOf(server).consume({ concurrency: 4, signal: stop.signal }, () => {})
+    await server.request('receive', 3)
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate)
+    const bodies = server.seen('receive').map((request) => request.body)
+    stop.abort()
+    await consumer
+
+    assert.deepEqual(bodies, [
+      { max: 4, waitSeconds: 20, leaseSeconds: 30 },
+      { max: 2, leaseSeconds: 30, acks: ['1.1', '2.1', '3.1', '4.1'] },
+      { max: 2, leaseSeconds: 30 },
+    ])
   })
 
   test('acks at once while a receive waits, and gathers while an ack is under way', async (t) => {
