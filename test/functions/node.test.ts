@@ -72,6 +72,27 @@ describe('a server', () => {
     await assert.rejects(startOn(port), { code: 'EADDRINUSE' })
   })
 
+  test('lets sends that arrive together share transactions, unless told otherwise', async (t) => {
+    const transactions = async (coalesce: boolean) => {
+      const server = await start(t, { kind: 'open' }, { coalesce })
+      const queue = `${server.url}/v1/queues/shares-${coalesce}`
+      await fetch(queue, { method: 'PUT' })
+      const sent = await Promise.all(
+        Array.from({ length: 100 }, () => fetch(`${queue}/messages`, { method: 'POST', body: 'x' })),
+      )
+      for (const { status } of sent) assert.equal(status, 201)
+      const { rows } = await database.pool.query(
+        `select count(distinct message.xmin::text)::integer as count
+        from postbag.message join postbag.queue using (queue_id) where name = $1`,
+        [`shares-${coalesce}`],
+      )
+      return rows[0].count
+    }
+
+    assert.equal(await transactions(false), 100)
+    assert.ok((await transactions(true)) < 100)
+  })
+
   test('that stops answers those who wait, at once, and takes no more', async () => {
     const server = await startOn(0)
     await fetch(`${server.url}/v1/queues/stops`, { method: 'PUT' })
@@ -99,8 +120,16 @@ function startOn(port: number): Promise<NodeServer> {
 async function start(
   t: { after(work: () => Promise<void>): void },
   access: Parameters<typeof startServer>[0]['access'],
+  options: { readonly coalesce?: boolean } = {},
 ): Promise<NodeServer> {
-  const server = await startServer({ access, databaseUrl: database.url, host: '127.0.0.1', port: 0, log: () => {} })
+  const server = await startServer({
+    access,
+    databaseUrl: database.url,
+    host: '127.0.0.1',
+    port: 0,
+    log: () => {},
+    ...options,
+  })
   t.after(() => server.stop())
   return server
 }
