@@ -43,21 +43,25 @@ export async function ackAndReceive(
   { acks, max = 1, leaseSeconds }: Pick<ReceiveRequest, 'max' | 'leaseSeconds'> & { readonly acks: readonly string[] },
   terms: Terms = {},
 ): Promise<{ readonly acked: readonly Settlement[]; readonly messages: readonly Raw<ReceivedMessage>[] }> {
-  const rows = await call<ReceivedRow & { readonly outcome: Outcome | null }>(
+  // (A function of SQL around both would cost more than it saves: every row would pass through it.)
+  const rows = await call<ReceivedRow & { readonly acked: string | null; readonly outcome: Outcome }>(
     executor,
-    `select * from postbag.ack_and_receive(
+    `select settled.receipt as acked, settled.outcome, (null::postbag.delivery).*
+    from postbag.ack($1, $2::jsonb, now => coalesce($5::timestamptz, clock_timestamp()), alone => $6::boolean) as settled
+    union all
+    select null, null, received.*
+    from postbag.receive(
       $1,
-      $2::jsonb,
       $3::integer,
       lease => make_interval(secs => $4::double precision),
       now => coalesce($5::timestamptz, clock_timestamp()),
       alone => $6::boolean
-    )`,
+    ) as received`,
     [queue, JSON.stringify(acks), max, leaseSeconds, ...termsToSql(terms)],
   )
   return {
-    acked: rows.slice(0, acks.length).map(({ receipt, outcome }) => ({ receipt, outcome }) as Settlement),
-    messages: rows.slice(acks.length).map(received),
+    acked: rows.flatMap(({ acked, outcome }) => (acked === null ? [] : [{ receipt: acked, outcome }])),
+    messages: rows.filter(({ acked }) => acked === null).map(received),
   }
 }
 

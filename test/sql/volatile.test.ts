@@ -183,7 +183,8 @@ const verbs: [verb: string, full: 'on' | 'off', run: RunVerb][] = [
 ]
 
 for (const [verb, full, run] of verbs) {
-  const when = full === 'on' ? 'the queue is relaxed and the call is the whole transaction' : 'the call is the whole transaction'
+  const when =
+    full === 'on' ? 'the queue is relaxed and the call is the whole transaction' : 'the call is the whole transaction'
   test(`a ${verb} waits for no disk if ${when}, and only then`, async () => {
     const session = await db.connect()
     await session.query('set synchronous_commit = on')

@@ -11,7 +11,8 @@ const receive = prepared('receive', 'select receipt, body from postbag.receive($
 const ack = prepared('ack', 'select outcome from postbag.ack($1, $2::jsonb, alone => true)')
 const ackAndReceive = prepared(
   'ack_and_receive',
-  'select outcome, receipt, body from postbag.ack_and_receive($1, $2::jsonb, $3::integer, alone => true)',
+  `select outcome, receipt, null as body from postbag.ack($1, $2::jsonb, alone => true)
+  union all select null, receipt, body from postbag.receive($1, $3::integer, alone => true)`,
 )
 
 export interface PostbagOptions {
