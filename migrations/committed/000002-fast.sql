@@ -1,5 +1,5 @@
 --! Previous: sha1:8528641e2a399c68b40715a9968c061f901b0906
---! Hash: sha1:7e74dce15eb36aac5e329eb3a594422b795b91ec
+--! Hash: sha1:8b44c571d1c61c207b09fcf2a4357c2360b854e9
 --! Message: fast
 
 --! split: 01-tables.sql
@@ -71,6 +71,11 @@ alter table postbag.queue
       not paused and delivery_order = 'fifo' and top_priority = 0 and rate is null and group_rate is null and max_in_flight is null
       and lease >= interval '1 s'
     ) stored;
+
+/* Room on each page for one more version of every message on it, so that a claim is a heap-only update even if it takes a whole page at
+ * once. (With 40 % free a fifth of the claims went to other pages: 876 B of WAL per message, now 730.) */
+alter table postbag.message set (fillfactor = 50);
+alter table postbag.volatile_message set (fillfactor = 50);
 
 --! split: 02-functions.sql
 /* The functions that are new or changed. */
@@ -1376,6 +1381,9 @@ returns table (
 )
 language plpgsql
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -1533,6 +1541,7 @@ create or replace function postbag.ack(
 returns table (receipt text, outcome text)
 language plpgsql
 set enable_seqscan = off
+set enable_bitmapscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
