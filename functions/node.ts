@@ -3,7 +3,7 @@ import { serve } from '@hono/node-server'
 import { coalescing, createApp, type Log } from '../src/app.ts'
 import { type AppConfig, refuseOpenDoor } from '../src/config.ts'
 import { connect, preparing } from '../src/db/connect.ts'
-import { createPollHub } from '../src/wakeup/poll-hub.ts'
+import { createListenHub } from '../src/wakeup/listen-hub.ts'
 
 export interface NodeServer {
   /** Where it listens, such as http://127.0.0.1:8787 */
@@ -14,13 +14,15 @@ export interface NodeServer {
 
 export interface NodeServerOptions extends AppConfig {
   readonly databaseUrl: string
+  /** The same database without a transaction pooler in between, to listen on. Defaults to databaseUrl. */
+  readonly directUrl?: string | undefined
   readonly host: string
   /** 0: any free one. */
   readonly port: number
   readonly maxConnections?: number
   /** Whether sends and acks that arrive together share a transaction. Defaults to true; false is for comparing. */
   readonly coalesce?: boolean
-  /** One line per request. Defaults to JSON on standard output. */
+  /** One line per request, and one when waiting receives learn of messages in another way than before. Defaults to JSON on standard output. */
   readonly log?: Log
 }
 
@@ -36,7 +38,11 @@ export async function startServer(options: NodeServerOptions): Promise<NodeServe
   refuseOpenDoor(options.access, host)
   const pool = connect(options.databaseUrl, { maxConnections })
   const executor = coalesce ? coalescing(preparing(pool)) : preparing(pool)
-  const hub = createPollHub()
+  const hub = createListenHub({
+    url: options.directUrl ?? options.databaseUrl,
+    executor,
+    say: (wakeUp) => log({ time: new Date().toISOString(), level: 'info', wakeUp }),
+  })
   const app = createApp(options, log)
 
   const listening = Promise.withResolvers<number>()

@@ -14,6 +14,8 @@ export interface ServerConfig extends AppConfig {
   readonly port: number
   /** Undefined: the embedded database. */
   readonly databaseUrl: string | undefined
+  /** The same database without a transaction pooler in between, to listen on. Undefined: the same address. */
+  readonly directUrl: string | undefined
   /** Folder of the embedded database. */
   readonly dataFolder: string
   /** Most connections of the pool. */
@@ -53,7 +55,7 @@ export function refuseOpenDoor(access: Access, host: string): void {
   )
 }
 
-/** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, POSTBAG_SECRET, POSTBAG_DATA, POSTBAG_MAX_CONNECTIONS.
+/** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, DATABASE_DIRECT_URL, POSTBAG_SECRET, POSTBAG_DATA, POSTBAG_MAX_CONNECTIONS.
  * @throws Error with a sentence that says what to set. */
 export function serverConfig(env: Environment): ServerConfig {
   const host = env['HOST'] || '127.0.0.1'
@@ -64,18 +66,19 @@ export function serverConfig(env: Environment): ServerConfig {
     access,
     host,
     port: wholeNumber(env, 'PORT', 8787, 0, 65_535),
-    databaseUrl: databaseUrl(env),
+    databaseUrl: address(env, 'DATABASE_URL'),
+    directUrl: address(env, 'DATABASE_DIRECT_URL'),
     dataFolder: env['POSTBAG_DATA'] || '.postbag',
     maxConnections: wholeNumber(env, 'POSTBAG_MAX_CONNECTIONS', 10, 1, 1000),
   }
 }
 
-function databaseUrl(env: Environment): string | undefined {
-  const given = env['DATABASE_URL']
+function address(env: Environment, name: string): string | undefined {
+  const given = env[name]
   if (!given) return undefined
   if (/^postgres(ql)?:\/\//.test(given)) return given
   // Not shown: it may hold a password.
-  throw new Error('DATABASE_URL must be an address that begins with postgres://')
+  throw new Error(`${name} must be an address that begins with postgres://`)
 }
 
 function wholeNumber(env: Environment, name: string, byDefault: number, min: number, max: number): number {

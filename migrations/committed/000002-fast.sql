@@ -1,5 +1,5 @@
 --! Previous: sha1:8528641e2a399c68b40715a9968c061f901b0906
---! Hash: sha1:8b44c571d1c61c207b09fcf2a4357c2360b854e9
+--! Hash: sha1:f67d3b9d8508221e64b0dcf8b548fcfb1d5e2166
 --! Message: fast
 
 --! split: 01-tables.sql
@@ -79,6 +79,50 @@ alter table postbag.volatile_message set (fillfactor = 50);
 
 --! split: 02-functions.sql
 /* The functions that are new or changed. */
+--! Included functions/wake_slot.sql
+/* postbag.wake_slot: the lock that stands for "somebody waits for this queue". Queues share 1024 of them, so that a process that waits for
+ * very many queues cannot fill the database's table of locks; who shares one is notified in vain now and then. */
+create or replace function postbag.wake_slot(queue text)
+returns integer
+language sql
+immutable
+as $$
+  select hashtext(queue) & 1023
+$$;
+--! EndIncluded functions/wake_slot.sql
+--! Included functions/is_awaited.sql
+/* postbag.is_awaited: whether somebody may be waiting for a queue (functions/wake.sql): false is certain. In one expression, which nothing
+ * interrupts: the lock is the session's, and would outlive an error. */
+create or replace function postbag.is_awaited(queue text)
+returns boolean
+language sql
+volatile
+return not case
+  when pg_try_advisory_lock(1886352386, postbag.wake_slot(queue)) then pg_advisory_unlock(1886352386, postbag.wake_slot(queue))
+  else false
+end;
+--! EndIncluded functions/is_awaited.sql
+--! Included functions/wake.sql
+/* postbag.wake: something may be available in a queue now, or earlier than was known: notify who waits for it, when this transaction
+ * commits. If nobody waits, which is nearly always, nothing is notified: commits that notify wait for each other.
+ *
+ * Who waits holds the queue's slot in shared mode (functions/watch.sql). So if this session can have it alone, for a moment, nobody waits.
+ * That is seen as it is now, whatever snapshot the transaction has. Another sender that tries in the same moment is in the way, too; so
+ * it is tried three times. Called after the change itself was made: who waits counts on the transaction having an id by then. */
+create or replace function postbag.wake(queue text)
+returns void
+language plpgsql
+as $$
+begin
+  for attempt in 1 .. 3 loop
+    if not postbag.is_awaited(wake.queue) then
+      return;
+    end if;
+  end loop;
+  perform pg_notify('postbag', wake.queue);
+end
+$$;
+--! EndIncluded functions/wake.sql
 --! Included functions/microseconds.sql
 /* postbag.microseconds: a time as whole microseconds since 1970, for what a session notes as numbers. (Stable, because the planner
  * counts extract as that, and inlines no function that claims to be more.) */
@@ -300,6 +344,7 @@ begin
   from postbag.message
   where message.ctid = any (postbag.places_of(target.queue_id, ids))
   having count(*) filter (where message.group_position > 0) > 0;
+  perform postbag.wake(target.name);
 end
 $$;
 --! EndIncluded functions/move_dead.sql
@@ -656,6 +701,10 @@ begin
     perform postbag.tick('sent', target.queue_id, jsonb_array_length(messages), send_in_full.now);
   end if;
 
+  if postbag.is_awaited(send_in_full.queue) then
+    perform postbag.wake(send_in_full.queue);
+  end if;
+
   return query
     select coalesce(first_ids[place], ids[place])::text, first_ids is not null and first_ids[place] <> ids[place]
     from generate_subscripts(ids, 1) as place;
@@ -741,6 +790,9 @@ begin
   end if;
   if not postbag.is_counted('postbag.sent_' || target.queue_id % 1024, target.queue_id, jsonb_array_length(messages), send_batch.now) then
     perform postbag.tick('sent', target.queue_id, jsonb_array_length(messages), send_batch.now);
+  end if;
+  if postbag.is_awaited(send_batch.queue) then
+    perform postbag.wake(send_batch.queue);
   end if;
 end
 $$;
@@ -1555,7 +1607,7 @@ declare
   outcomes text[];
 begin
   select
-    known.queue_id, known.is_volatile, 'postbag.done_' || known.queue_id % 1024 as counter,
+    known.queue_id, known.is_volatile, known.max_in_flight, 'postbag.done_' || known.queue_id % 1024 as counter,
     case when jsonb_typeof(receipts) = 'array' then jsonb_array_length(receipts) else 0 end as number,
     postbag.claim_of(receipts ->> 0) as first
   into source
@@ -1649,6 +1701,10 @@ begin
   end if;
   if not postbag.is_counted(source.counter, source.queue_id, coalesce(cardinality(done), 0), ack.now) then
     perform postbag.tick('done', source.queue_id, coalesce(cardinality(done), 0), ack.now);
+  end if;
+  -- (There is room for others.)
+  if source.max_in_flight is not null then
+    perform postbag.wake(ack.queue);
   end if;
 end
 $$;
@@ -1906,6 +1962,9 @@ begin
   update postbag.queue as known
   set paused = set_paused.paused, updated_at = greatest(set_paused.now, known.created_at + interval '1 microsecond')
   where known.name = set_paused.queue and known.paused <> set_paused.paused;
+  if found and not set_paused.paused then
+    perform postbag.wake(set_paused.queue);
+  end if;
   return query select * from postbag.describe_queue(set_paused.queue);
 end
 $$;
@@ -2050,6 +2109,7 @@ begin
   if exists (select from postbag.queue as known where known.queue_id = any (joined_queues) and known.max_messages is not null) then
     perform postbag.forget_count(joined_queues);
   end if;
+  perform postbag.wake(known.name) from postbag.queue as known where known.queue_id = any (joined_queues);
   return coalesce(cardinality(revived), 0);
 end
 $$;
@@ -2131,6 +2191,8 @@ begin
   perform postbag.forget_queue(doomed.queue_id);
   delete from postbag.message where message.queue_id = doomed.queue_id;
   get diagnostics deleted = row_count;
+  -- Who waits is told that it is gone.
+  perform postbag.wake(doomed.name);
   return deleted;
 end
 $$;
@@ -2286,6 +2348,553 @@ begin
 end
 $$;
 --! EndIncluded functions/apply_group_changes.sql
+--! Included functions/next_available_at.sql
+/* postbag.next_available_at: when a receive from a queue may find something, if nobody sends, settles or configures anything: at `now` or
+ * before if there is something (or if it cannot be told cheaply), later when a delay or a lease ends, or a limit is no longer reached; null
+ * if never. '-infinity' if there is no such queue. May be too early, never too late.
+ *
+ * Unlike a receive it knows no cursor, and looks at what is committed, whoever has it locked: so that "nothing" is certain. For that
+ * it looks at the first 1000 messages of each priority; if all of those are leased, it cannot tell. A time to live that ends counts, too:
+ * the receive after it lets the next of the group go on, and the dead letter be moved. */
+create or replace function postbag.next_available_at(queue text, now timestamptz default clock_timestamp())
+returns timestamptz
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  most constant integer := 1000;
+  source postbag.queue;
+  seen integer;
+  head_at timestamptz;
+  next_at timestamptz;
+begin
+  select known.* into source from postbag.queue as known where known.name = next_available_at.queue;
+  if not found then
+    return '-infinity';
+  elsif source.is_volatile then
+    return postbag.volatile_next_available_at(next_available_at.queue, next_available_at.now);
+  elsif source.paused then
+    return null;
+  end if;
+
+  for level in 0 .. source.top_priority loop
+    select count(*), min(coalesce(head.leased_until, head.available_at)) filter (
+      where head.expires_at is null or head.expires_at > greatest(head.leased_until, next_available_at.now)
+    )
+    into seen, head_at
+    from (
+      select message.available_at, message.leased_until, message.expires_at
+      from postbag.message
+      where message.queue_id = source.queue_id
+        and message.priority = level
+        and message.available_at <= next_available_at.now
+        and message.available_at < 'infinity'
+      order by message.available_at, message.message_id
+      limit most
+    ) as head;
+    next_at := least(next_at, head_at, case when seen = most then next_available_at.now end, (
+      select message.available_at
+      from postbag.message
+      where message.queue_id = source.queue_id
+        and message.priority = level
+        and message.available_at > next_available_at.now
+        and message.available_at < 'infinity'
+      order by message.available_at, message.message_id
+      limit 1
+    ));
+  end loop;
+
+  select count(*), min(greatest(ended.expires_at, ended.leased_until)) into seen, head_at
+  from (
+    select message.expires_at, message.leased_until
+    from postbag.message
+    where message.queue_id = source.queue_id and message.expires_at <= next_available_at.now
+    order by message.expires_at
+    limit most
+  ) as ended;
+  next_at := least(next_at, head_at, case when seen = most then next_available_at.now + interval '1 s' end, (
+    select message.expires_at
+    from postbag.message
+    where message.queue_id = source.queue_id and message.expires_at > next_available_at.now
+    order by message.expires_at
+    limit 1
+  ));
+  if exists (select from postbag.group_pending as pending where pending.queue_id = source.queue_id) then
+    next_at := next_available_at.now;
+  end if;
+
+  if source.max_in_flight is not null then
+    select count(*), min(in_flight.until) into seen, head_at
+    from (
+      select message.in_flight_until as until
+      from postbag.message
+      where message.queue_id = source.queue_id and message.in_flight_until > next_available_at.now
+      order by message.in_flight_until
+      limit source.max_in_flight
+    ) as in_flight;
+    if seen >= source.max_in_flight then
+      next_at := greatest(next_at, head_at);
+    end if;
+  end if;
+  if source.rate is not null then
+    -- (As functions/allowance.sql counts.)
+    select greatest(next_at, max(flow.spent_until) - make_interval(
+      secs => (coalesce(source.burst, greatest(ceil(source.rate), 1)) - 1) / source.rate
+    ))
+    into next_at
+    from postbag.flow
+    where flow.queue_id = source.queue_id and flow.group_key = '' and next_at is not null;
+  end if;
+  return next_at;
+end
+$$;
+--! EndIncluded functions/next_available_at.sql
+--! Included functions/prospects.sql
+/* postbag.prospects: per queue, in how many seconds it is worth looking at it: 0 for now, null for never by itself; or that it is `gone`.
+ * And how many seconds it took to find out. */
+create or replace function postbag.prospects(queues text[])
+returns table (queue text, gone boolean, available_in double precision, took double precision)
+language plpgsql
+as $$
+declare
+  started timestamptz;
+  next_at timestamptz;
+begin
+  foreach queue in array queues loop
+    started := clock_timestamp();
+    next_at := postbag.next_available_at(queue, started);
+    gone := coalesce(next_at = '-infinity', false);
+    available_in := case when next_at > '-infinity' then greatest(extract(epoch from next_at - started), 0) end;
+    took := extract(epoch from clock_timestamp() - started);
+    return next;
+  end loop;
+end
+$$;
+--! EndIncluded functions/prospects.sql
+--! Included functions/watch.sql
+/* postbag.watch: from now on who makes something available in these queues notifies this session, which has said LISTEN before. Per
+ * queue what postbag.prospects says, seen after that began; and who may have come too early to know: the transactions older than
+ * `fence` that have not ended in `snapshot`. What they bring is seen when they have. (src/wakeup/listen-hub.ts tells the whole.)
+ * Where it was `costly` to find out lately, it is left at "there may be something now".
+ * Ends with postbag.unwatch, and with the session. In a transaction of its own, read committed. */
+create or replace function postbag.watch(queues text[], costly text[] default '{}')
+returns table (queue text, gone boolean, available_in double precision, took double precision, fence text, snapshot text)
+language plpgsql
+as $$
+begin
+  -- (A sender holds a slot for a moment.)
+  perform pg_advisory_lock_shared(1886352386, postbag.wake_slot(watched.name)) from unnest(queues) as watched (name);
+  -- Each step after the one before. An id drawn now is larger than that of everybody who found the slots free.
+  watch.fence := pg_current_xact_id()::text;
+  select pg_current_snapshot()::text into watch.snapshot;
+  return query
+    select prospect.*, watch.fence, watch.snapshot
+    from postbag.prospects(array(select unnest(queues) except select unnest(costly))) as prospect
+    union all
+    select unknown.name, false, 0, 0, watch.fence, watch.snapshot from unnest(costly) as unknown (name);
+end
+$$;
+--! EndIncluded functions/watch.sql
+--! Included functions/unwatch.sql
+/* postbag.unwatch: this session is no longer to be notified of these queues, each of which it has watched once more than unwatched. */
+create or replace function postbag.unwatch(queues text[])
+returns bigint
+language sql
+as $$
+  select count(pg_advisory_unlock_shared(1886352386, postbag.wake_slot(watched.name))) from unnest(queues) as watched (name)
+$$;
+--! EndIncluded functions/unwatch.sql
+--! Included functions/change_groups.sql
+/* postbag.change_groups: what one transaction did to groups of one queue becomes true, under their locks: see
+ * functions/apply_group_changes.sql. */
+create or replace function postbag.change_groups(changed_id bigint, groups text[], arrived bigint[], now timestamptz)
+returns void
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+-- (Lines are read in the order of their index: without statistics another index and a sort would look as good.)
+set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  changed_name text;
+  in_volatile boolean;
+  were_pending boolean;
+begin
+  select
+    known.name, known.is_volatile, exists (select from postbag.group_pending as pending where pending.queue_id = changed_id)
+  into changed_name, in_volatile, were_pending
+  from postbag.queue as known
+  where known.queue_id = changed_id;
+  if not found or cardinality(groups) = 0 then
+    return;
+  end if;
+  perform postbag.wake(changed_name);
+
+  if current_setting('transaction_isolation') <> 'read committed' then
+    if in_volatile then
+      perform postbag.volatile_stand_last(changed_id, arrived);
+    else
+      perform postbag.stand_last(changed_id, arrived);
+    end if;
+    insert into postbag.group_pending (queue_id, group_key)
+    select changed_id, touched.group_key from unnest(groups) as touched (group_key);
+    return;
+  end if;
+
+  if were_pending then
+    delete from postbag.group_pending as pending
+    where pending.queue_id = changed_id and pending.group_key = any (groups);
+  end if;
+  if in_volatile then
+    perform postbag.volatile_order_groups(changed_id, groups, arrived, change_groups.now);
+  else
+    perform postbag.order_groups(changed_id, groups, arrived, change_groups.now);
+  end if;
+end
+$$;
+--! EndIncluded functions/change_groups.sql
+--! Included functions/nack.sql
+/* postbag.nack: give messages back, to be received again after `delay` (0 s to a year; null: as the queue's retry policy says); `error`
+ * says why and is kept with the message (its first 4000 characters). With dead_letter, or after the last of the queue's max_attempts,
+ * they go to the dead letters instead, in the same transaction. In the caller's transaction; outcomes, order and `alone` as for
+ * postbag.ack.
+ * `untried` says that nobody worked on them (a consumer that stops, say): then the attempt does not count.
+ * The message becomes available at now + delay: behind what is waiting already. One of an ordered group keeps its place, and those
+ * behind it that were taken under the same lease are given back, too. */
+create or replace function postbag.nack(
+  queue text,
+  receipts jsonb,
+  delay interval default null,
+  error text default null,
+  now timestamptz default clock_timestamp(),
+  dead_letter boolean default false,
+  untried boolean default false,
+  alone boolean default false
+)
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(nack.queue);
+  claim record;
+  outcomes text[];
+  back_at timestamptz;
+  nacked_group text;
+  nacked_position bigint;
+  -- Per ordered group the first that was given back.
+  broken jsonb := '{}';
+begin
+  if source.is_volatile then
+    return query select * from postbag.volatile_nack(
+      nack.queue, nack.receipts, nack.delay, nack.error, nack.now, nack.dead_letter, nack.untried, nack.alone
+    );
+    return;
+  end if;
+  perform postbag.check_receipts(receipts);
+  if nack.delay not between interval '0 s' and interval '31536000 s' then
+    perform postbag.refuse('PB002', format(
+      'delaySeconds must be between 0 and 31536000, got %s', extract(epoch from nack.delay)::double precision
+    ));
+  elsif nack.delay is not null and nack.dead_letter then
+    perform postbag.refuse('PB002', 'delaySeconds must not be given with deadLetter, got both');
+  elsif nack.untried and nack.dead_letter then
+    perform postbag.refuse('PB002', 'untried must not be given with deadLetter, got both');
+  end if;
+  if alone and source.durability = 'relaxed' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
+  for claim in
+    select given.* from postbag.claims(receipts) as given order by given.message_id, given."position"
+  loop
+    back_at := nack.now + coalesce(nack.delay, postbag.retry_delay(source, claim.attempt, random()));
+    update postbag.message
+    set
+      leased_until = null,
+      in_flight_until = null,
+      attempts = message.attempts - case when nack.untried then 1 else 0 end,
+      available_at = case when message.group_position > 0 then message.available_at else back_at end,
+      due_at = case when message.group_position > 0 then back_at end,
+      expires_at = case when message.expires_at = postbag.last_moment(message.leased_until) then null else message.expires_at end,
+      last_error = coalesce(left(nack.error, 4000), message.last_error)
+    where message.queue_id = source.queue_id
+      and message.message_id = claim.message_id
+      and message.attempts = claim.attempt
+      and message.lease_key = claim.lease_key
+      and message.leased_until is not null
+    returning message.group_key, message.group_position into nacked_group, nacked_position;
+    if not found then
+      outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+      continue;
+    end if;
+    outcomes[claim."position"] := 'ok';
+    if nack.dead_letter then
+      perform postbag.bury(source, array[claim.message_id], 'rejected', nack.now);
+    elsif claim.attempt >= source.max_attempts and not nack.untried then
+      perform postbag.bury(source, array[claim.message_id], 'attempts', nack.now);
+    elsif nacked_position is not null then
+      broken := broken || jsonb_build_object(
+        nacked_group, least((broken ->> nacked_group)::bigint, nacked_position)
+      );
+    end if;
+  end loop;
+  perform postbag.release_followers(source.queue_id, given_back.key, given_back.value::bigint)
+  from jsonb_each_text(broken) as given_back;
+  perform postbag.wake(source.name);
+
+  return query
+    select given.receipt, outcomes[given."position"]
+    from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+end
+$$;
+--! EndIncluded functions/nack.sql
+--! Included functions/extend.sql
+/* postbag.extend: keep messages for `lease` (0 s to 43200 s, default the queue's) from now on. The receipts stay the same. What was taken
+ * from an ordered group under one lease is kept together.
+ * In the caller's transaction; order, outcomes and `alone` as for postbag.ack, and one outcome more:
+ *   'lease_expired'    the lease had ended before: somebody else may receive the message at any moment, so nothing is promised */
+create or replace function postbag.extend(
+  queue text,
+  receipts jsonb,
+  lease interval default null,
+  now timestamptz default clock_timestamp(),
+  alone boolean default false
+)
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(extend.queue);
+  until constant timestamptz := extend.now + coalesce(extend.lease, source.lease);
+  claim record;
+  outcomes text[];
+  kept_group text;
+  kept_position bigint;
+  kept_groups text[] := '{}';
+  previous_until timestamptz;
+  was_shortened boolean := false;
+begin
+  if source.is_volatile then
+    return query select * from postbag.volatile_extend(extend.queue, extend.receipts, extend.lease, extend.now, extend.alone);
+    return;
+  end if;
+  perform postbag.check_receipts(receipts);
+  if extend.lease not between interval '0 s' and interval '43200 s' then
+    perform postbag.refuse('PB002', format(
+      'leaseSeconds must be between 0 and 43200, got %s', extract(epoch from extend.lease)::double precision
+    ));
+  end if;
+  if alone and source.durability = 'relaxed' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
+  for claim in
+    select given.* from postbag.claims(receipts) as given order by given.message_id, given."position"
+  loop
+    update postbag.message
+    set
+      leased_until = until,
+      in_flight_until = case when message.in_flight_until is not null then until end,
+      expires_at = case when message.expires_at = postbag.last_moment(message.leased_until) then postbag.last_moment(until) else message.expires_at end
+    where message.queue_id = source.queue_id
+      and message.message_id = claim.message_id
+      and message.attempts = claim.attempt
+      and message.lease_key = claim.lease_key
+      -- (Another receipt of this call may have extended it.)
+      and (message.leased_until > extend.now or message.leased_until = until and message.group_key = any (kept_groups))
+    returning
+      message.group_key, message.group_position,
+      (
+        select before.leased_until from postbag.message as before
+        where before.queue_id = source.queue_id and before.message_id = claim.message_id
+      )
+    into kept_group, kept_position, previous_until;
+    if not found then
+      outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+      continue;
+    end if;
+    outcomes[claim."position"] := 'ok';
+    was_shortened := was_shortened or coalesce(previous_until > until, true);
+    if kept_position is not null and not kept_group = any (kept_groups) then
+      perform postbag.extend_companions(source.queue_id, kept_group, claim.lease_key::integer, until);
+      kept_groups := kept_groups || kept_group;
+    end if;
+  end loop;
+  if was_shortened then
+    perform postbag.wake(source.name);
+  end if;
+
+  return query
+    select given.receipt, outcomes[given."position"]
+    from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+end
+$$;
+--! EndIncluded functions/extend.sql
+--! Included functions/create_queue.sql
+/* postbag.create_queue: create a queue, or replace the whole configuration of the one that has this name: what is not given goes
+ * back to its default. Its messages stay, and so does its pause. A new queue has created_at = updated_at.
+ * What each setting means: QueueConfig in src/wire.ts. A volatile queue cannot become a durable one or the reverse: its messages are
+ * stored elsewhere.
+ * Two callers at once: both succeed, and the configuration of the later one stands. */
+create or replace function postbag.create_queue(
+  queue text,
+  lease interval default '30 s',
+  delay interval default '0 s',
+  max_priority integer default 0,
+  dedup_window interval default '5 min',
+  now timestamptz default clock_timestamp(),
+  delivery_order text default 'fifo',
+  group_mode text default 'ordered',
+  ttl interval default null,
+  max_attempts integer default null,
+  retry_delay interval default '0 s',
+  retry_backoff text default 'fixed',
+  retry_max_delay interval default '1 h',
+  retry_jitter double precision default 0,
+  dead_letter_queue text default null,
+  dead_letter_retention interval default '14 days',
+  dedup_by text default 'id',
+  dedup_scope text default 'queue',
+  max_messages bigint default null,
+  max_bytes bigint default null,
+  overflow text default 'reject',
+  max_in_flight integer default null,
+  rate double precision default null,
+  burst integer default null,
+  group_rate double precision default null,
+  group_burst integer default null,
+  durability text default 'full'
+)
+returns setof postbag.queue_info
+language plpgsql
+as $$
+declare
+  present postbag.queue;
+begin
+  select known.* into present from postbag.queue as known where known.name = create_queue.queue;
+  if present.is_volatile <> (create_queue.durability = 'volatile') then
+    perform postbag.refuse('PB002', format(
+      'durability of queue "%s" must stay %s, got %L: delete the queue first, its messages are stored elsewhere',
+      create_queue.queue, case when present.is_volatile then 'volatile' else 'full or relaxed' end, create_queue.durability
+    ));
+  end if;
+  if create_queue.dead_letter_queue <> create_queue.queue then
+    perform postbag.check_dead_letter_queue(create_queue.dead_letter_queue, create_queue.durability);
+  end if;
+
+  insert into postbag.queue as known (
+    name, delivery_order, max_priority, top_priority, group_mode, lease, delay, ttl, max_attempts, retry_delay, retry_backoff,
+    retry_max_delay, retry_jitter, dead_letter_queue, dead_letter_retention, dedup_window, dedup_by, dedup_scope, max_messages,
+    max_bytes, overflow, max_in_flight, rate, burst, group_rate, group_burst, durability, created_at, updated_at
+  )
+  values (
+    create_queue.queue, create_queue.delivery_order, create_queue.max_priority, create_queue.max_priority,
+    create_queue.group_mode, create_queue.lease, create_queue.delay, create_queue.ttl, create_queue.max_attempts,
+    create_queue.retry_delay, create_queue.retry_backoff, create_queue.retry_max_delay, create_queue.retry_jitter,
+    create_queue.dead_letter_queue, create_queue.dead_letter_retention, create_queue.dedup_window, create_queue.dedup_by,
+    create_queue.dedup_scope, create_queue.max_messages, create_queue.max_bytes, create_queue.overflow,
+    create_queue.max_in_flight, create_queue.rate, create_queue.burst, create_queue.group_rate, create_queue.group_burst,
+    create_queue.durability, create_queue.now, create_queue.now
+  )
+  on conflict (name) do update set
+    delivery_order = excluded.delivery_order,
+    max_priority = excluded.max_priority,
+    top_priority = greatest(known.top_priority, excluded.max_priority),
+    group_mode = excluded.group_mode,
+    lease = excluded.lease,
+    delay = excluded.delay,
+    ttl = excluded.ttl,
+    max_attempts = excluded.max_attempts,
+    retry_delay = excluded.retry_delay,
+    retry_backoff = excluded.retry_backoff,
+    retry_max_delay = excluded.retry_max_delay,
+    retry_jitter = excluded.retry_jitter,
+    dead_letter_queue = excluded.dead_letter_queue,
+    dead_letter_retention = excluded.dead_letter_retention,
+    dedup_window = excluded.dedup_window,
+    dedup_by = excluded.dedup_by,
+    dedup_scope = excluded.dedup_scope,
+    max_messages = excluded.max_messages,
+    max_bytes = excluded.max_bytes,
+    overflow = excluded.overflow,
+    max_in_flight = excluded.max_in_flight,
+    rate = excluded.rate,
+    burst = excluded.burst,
+    group_rate = excluded.group_rate,
+    group_burst = excluded.group_burst,
+    durability = excluded.durability,
+    -- Later than created_at even if the clock stands still: that is how "replaced" is told from "created".
+    updated_at = greatest(excluded.updated_at, known.created_at + interval '1 microsecond')
+  -- (Somebody else may have created it since we looked.)
+  where known.is_volatile = (excluded.durability = 'volatile');
+  if not found then
+    perform postbag.refuse('PB002', format(
+      'durability of queue "%s" cannot be changed to or from volatile: somebody else has just created it', create_queue.queue
+    ));
+  end if;
+
+  insert into postbag.sweep (queue_id)
+  select known.queue_id from postbag.queue as known where known.name = create_queue.queue
+  on conflict do nothing;
+  insert into postbag.tally (queue_id, counted_at, took_us, ready, leased, delayed, blocked, dead, bytes, capped, newest_id)
+  select known.queue_id, '-infinity', 0, 0, 0, 0, 0, 0, 0, false, 0
+  from postbag.queue as known where known.name = create_queue.queue
+  on conflict do nothing;
+  -- More of it may be available than before.
+  perform postbag.wake(create_queue.queue);
+
+  return query select info.* from postbag.queue_info as info where info.name = create_queue.queue;
+end
+$$;
+--! EndIncluded functions/create_queue.sql
+--! Included functions/purge.sql
+/* postbag.purge: delete all messages of a queue, leased, delayed and dead ones too; returns how many. Messages that another transaction
+ * is receiving or settling at this moment are left to it, so that a purge never waits. */
+create or replace function postbag.purge(queue text, now timestamptz default clock_timestamp())
+returns bigint
+language plpgsql
+-- A plan made when the queue was empty would be quadratic.
+set enable_nestloop = off
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(purge.queue);
+  deleted bigint;
+  headless text[];
+begin
+  if source.is_volatile then
+    return postbag.volatile_purge(purge.queue, purge.now);
+  end if;
+  with doomed as materialized (
+    select message.message_id from postbag.message where message.queue_id = source.queue_id for update skip locked
+  ),
+  gone as (
+    delete from postbag.message using doomed
+    where message.queue_id = source.queue_id and message.message_id = doomed.message_id
+    returning message.group_key, message.group_position
+  )
+  select count(*), array_agg(gone.group_key) filter (where gone.group_position = 0) into deleted, headless from gone;
+  if headless is not null then
+    insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, purge.now);
+  end if;
+  if source.max_in_flight is not null then
+    perform postbag.wake(source.name);
+  end if;
+  return deleted;
+end
+$$;
+--! EndIncluded functions/purge.sql
 --! Included functions/make_volatile_twins.sql
 /* postbag.make_volatile_twins: write every function that touches messages a second time, for the tables of volatile queues:
  * postbag.receive becomes postbag.volatile_receive, and postbag.message in it postbag.volatile_message. So there is one source, plans
@@ -2298,7 +2907,7 @@ as $$
 declare
   verbs constant text[] := '{send_batch,send_in_full,deduplicate,make_room,count_messages,bury,move_dead,stand_last,tidy,receive,receive_in_full,receive_and_ack,claim_newest,
     follow_heads,leased_in_line,release_followers,extend_companions,put_off_groups,allowance,ack,nack,extend,refusal,order_groups,search,
-    purge,redrive,dead_letters,places_of,revive,remove_orphans,forget_dedup_ids,forget_queue,delete_queue}';
+    purge,next_available_at,redrive,dead_letters,places_of,revive,remove_orphans,forget_dedup_ids,forget_queue,delete_queue}';
   names constant text := array_to_string(verbs, '|');
   original record;
   twin text;

@@ -28,6 +28,8 @@ Environment:
   HOST           address to listen on (127.0.0.1); any that others can reach needs POSTBAG_SECRET
   POSTBAG_DATA   folder of the embedded Postgres (.postbag); kept between starts
   DATABASE_URL   a Postgres of your own, instead of the embedded one
+  DATABASE_DIRECT_URL
+                 the same without a transaction pooler in between, to listen on
   POSTBAG_SECRET 32 or more characters: requests then need a token ("postbag token")
 
 Standard output has one line of JSON per request; at a terminal only failures are shown, unless with --verbose.`

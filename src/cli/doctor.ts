@@ -41,8 +41,10 @@ async function doctor({ url, json = false }: DoctorOptions): Promise<void> {
   try {
     if (url) for await (const finding of examineServer(url, databaseToo)) found.push(finding)
     if (databaseToo) {
-      const { maxConnections } = serverConfig({ POSTBAG_MAX_CONNECTIONS: process.env['POSTBAG_MAX_CONNECTIONS'] })
-      const directUrl = process.env['DATABASE_DIRECT_URL'] || undefined
+      const { maxConnections, directUrl } = serverConfig({
+        POSTBAG_MAX_CONNECTIONS: process.env['POSTBAG_MAX_CONNECTIONS'],
+        DATABASE_DIRECT_URL: process.env['DATABASE_DIRECT_URL'],
+      })
       await useDatabase(async (pool) => {
         for await (const finding of examine(pool, { directUrl, maxConnections })) found.push(finding)
       })

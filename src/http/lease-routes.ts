@@ -35,8 +35,10 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
       let acked: readonly Settlement[] | undefined
       const messages = await longPoll(hub, {
         queue,
+        max: body.max ?? 1,
         waitSeconds: body.waitSeconds ?? 0,
         signal: context.req.raw.signal,
+        looksFirst: acks !== undefined,
         look: async () => {
           if (!acks || acked) return receive(executor, queue, body, alone)
           const first = await ackAndReceive(executor, queue, { ...body, acks }, alone)
@@ -83,7 +85,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     },
     async ({ queue, body, executor, hub, context }) => {
       const results = await nack(executor, queue, body, alone)
-      hub.poke(queue)
+      hub.poke(queue, results.length)
       return context.json({ results })
     },
   )

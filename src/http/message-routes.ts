@@ -43,7 +43,7 @@ export function mountMessageRoutes(door: Door, access: Access): void {
         if (error instanceof QueueError && error.code === 'queue_full') await queueStats(input.executor, input.queue)
         throw error
       })
-      input.hub.poke(input.queue)
+      input.hub.poke(input.queue, messages.length)
       return input.context.json({ messages }, 201)
     },
   )

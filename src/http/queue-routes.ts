@@ -143,7 +143,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     },
     async ({ queue, body, executor, hub, context }) => {
       const done = await redrive(executor, queue, body)
-      hub.poke(body.target ?? queue)
+      hub.poke(body.target ?? queue, done.redrivenMessages)
       return context.json(done)
     },
   )

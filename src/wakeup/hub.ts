@@ -1,31 +1,31 @@
 /* The wake-up hub: what turns "something may be there" into waking the receives that wait.
  *
- * A wake-up is a hint; the table is the truth. So a receive listens first, looks second, and looks again after every hint:
+ * A wake-up is a hint; the table is the truth. So a receive looks after every hint, and when its hub says so also before:
  *
- *   const waiter = hub.wait('orders')     // 1 listen
- *   look                                  // 2 look: what was sent before 1 is seen here
- *   await waiter.hint(seconds, signal)    // 3 what was sent after 1 wakes us
- *   look                                  // 4
+ *   const waiter = hub.wait('orders', 10)
+ *   while (await waiter.hint(seconds, signal)) look     // until there is something, or nothing can come in time any more
+ *   waiter.leave(found)
  *
- * A hub may hint too often, never too rarely: at the latest after the hub's own bound it hints without a reason. */
+ * A hub may hint too often, never too rarely. It hints to no more waiters than there may be messages for, those that came first before the
+ * others (wakeup/line.ts). Two hubs: listen-hub.ts is told by the database; poll-hub.ts asks now and then, where nobody can tell it. */
 
 export interface Waiter {
-  /** Resolves at the next hint since the wait began or since the last hint was taken, after `millis` without one, or when the
-   * signal aborts. */
-  hint(millis: number, signal: AbortSignal): Promise<void>
-  /** Forget this waiter. */
-  leave(): void
+  /** Resolves with true when the caller should look: at once if there may be something already, else when there may be. With false when
+   * there is no need to look (any more): after `millis` without a hint, when the signal aborts, when the hub is closed. */
+  hint(millis: number, signal: AbortSignal): Promise<boolean>
+  /** Forget this waiter, whose last look found so many messages. */
+  leave(found: number): void
 }
 
 export interface Hub {
-  /** Begin to listen for a queue. */
-  wait(queue: string): Waiter
-  /** Something may be in the queue now: called by whoever put it there, after the commit. */
-  poke(queue: string): void
+  /** Begin to wait for a queue, for up to `max` messages. */
+  wait(queue: string, max: number): Waiter
+  /** So many messages may be in the queue now: called by whoever put them there, after the commit. Defaults to 1. */
+  poke(queue: string, messages?: number): void
   /** How it learns of messages, in words, for /healthz. */
   readonly mode: string
   /** True once the process is about to stop: nobody should wait any more. */
   readonly closed: boolean
-  /** Wake everybody, for good. */
-  close(): void
+  /** Answer everybody, for good; resolves when nothing is open any more. */
+  close(): Promise<void>
 }

@@ -1,66 +1,68 @@
-/* A hub without a connection: waiters of this process are poked by sends of this process at once, and hint themselves now and
- * then for what others sent. The pause between two hints of a waiter doubles from 50 ms to half a second, and starts anew with
- * every poke, so a waiter costs at most two queries a second on an idle queue, and 20 at the start of its wait. */
-import type { Hub, Waiter } from './hub.ts'
+/* A hub without a connection: sends of this process wake its waiters at once; for what others sent, one of those who wait for a queue
+ * looks now and then. The pause between two looks doubles from 50 ms to half a second, and starts anew with every message, so a queue
+ * that somebody waits for costs at most two queries a second, and 20 at the start of a wait, however many wait. */
+import type { Hub } from './hub.ts'
+import { createLine, type Line } from './line.ts'
 
-const shortestPauseMillis = 50
-const longestPauseMillis = 500
+export const shortestPollMillis = 50
+export const longestPollMillis = 500
+
+interface Polled {
+  readonly line: Line
+  pauseMillis: number
+  /** Until the next look. */
+  timer?: ReturnType<typeof setTimeout> | undefined
+}
 
 export function createPollHub(): Hub {
-  const waiting = new Map<string, Set<() => void>>()
-  const closed = new AbortController()
+  const queues = new Map<string, Polled>()
+  let closed = false
+
+  function polled(queue: string): Polled {
+    const known = queues.get(queue)
+    if (known) return known
+    const line = createLine({
+      isEmpty: () => false,
+      onRest(found) {
+        if (found) made.pauseMillis = shortestPollMillis
+        made.timer ??= setTimeout(() => look(made, 1), made.pauseMillis)
+        made.pauseMillis = Math.min(made.pauseMillis * 2, longestPollMillis)
+      },
+      onChange() {
+        if (line.length > 0) return
+        clearTimeout(made.timer)
+        queues.delete(queue)
+      },
+    })
+    const made: Polled = { line, pauseMillis: shortestPollMillis }
+    queues.set(queue, made)
+    return made
+  }
+
+  function look(polled: Polled, messages: number): void {
+    clearTimeout(polled.timer)
+    polled.timer = undefined
+    polled.line.wake(messages)
+  }
 
   return {
     mode: 'poll',
     get closed() {
-      return closed.signal.aborted
+      return closed
     },
-    wait(queue) {
-      const pokes = waiting.get(queue) ?? new Set()
-      waiting.set(queue, pokes)
-      return createWaiter(pokes, closed.signal, () => pokes.size === 0 && waiting.delete(queue))
+    wait: (queue, max) => polled(queue).line.join(max),
+    poke(queue, messages = 1) {
+      const known = queues.get(queue)
+      if (!known) return
+      known.pauseMillis = shortestPollMillis
+      look(known, messages)
     },
-    poke(queue) {
-      for (const poke of waiting.get(queue) ?? []) poke()
-    },
-    close() {
-      closed.abort()
-    },
-  }
-}
-
-function createWaiter(pokes: Set<() => void>, closed: AbortSignal, onLeave: () => void): Waiter {
-  let poked = false
-  let pauseMillis = shortestPauseMillis
-  let wake = () => {}
-  const poke = () => {
-    poked = true
-    pauseMillis = shortestPauseMillis
-    wake()
-  }
-  pokes.add(poke)
-  closed.addEventListener('abort', poke)
-
-  return {
-    async hint(millis, signal) {
-      if (!poked && !closed.aborted && !signal.aborted) {
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, Math.min(millis, pauseMillis))
-          wake = () => {
-            clearTimeout(timer)
-            resolve()
-          }
-          signal.addEventListener('abort', wake)
-        })
-        signal.removeEventListener('abort', wake)
-        pauseMillis = Math.min(pauseMillis * 2, longestPauseMillis)
+    async close() {
+      closed = true
+      for (const { line, timer } of queues.values()) {
+        clearTimeout(timer)
+        line.close()
       }
-      poked = false
-    },
-    leave() {
-      pokes.delete(poke)
-      closed.removeEventListener('abort', poke)
-      onLeave()
     },
   }
 }

@@ -10,6 +10,7 @@ const config: ServerConfig = {
   host: '127.0.0.1',
   port: 8787,
   databaseUrl: undefined,
+  directUrl: undefined,
   dataFolder: '.postbag',
   maxConnections: 10,
 }

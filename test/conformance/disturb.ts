@@ -31,8 +31,16 @@ export async function whileMessagesAreLocked(
   }
 }
 
-/** Resolves when a waiting receive has just looked: its next look is a pause away. */
+/** Resolves when a waiting receive has just looked, and its next look is a pause away; or when the server is told when to look. */
 export async function justLooked({ database }: Target): Promise<void> {
+  const isTold = async () => {
+    const { rowCount } = await database.pool.query(
+      `select from pg_stat_activity
+      where application_name = 'postbag listen' and datname = current_database()
+        and state = 'idle' and query !~ 'unwatch|listen postbag' and state_change < clock_timestamp() - interval '50 ms'`,
+    )
+    return rowCount === 1
+  }
   const newest = async () => {
     const { rows } = await database.pool.query<{ looked: Date; state: string }>(
       `select state_change as looked, state from pg_stat_activity
@@ -44,6 +52,7 @@ export async function justLooked({ database }: Target): Promise<void> {
   const before = await newest()
   await until('the next look', async () => {
     const now = await newest()
-    return now?.state === 'idle' && now.looked.getTime() !== before?.looked.getTime() ? now : undefined
+    if (await isTold()) return true
+    return (now?.state === 'idle' && now.looked.getTime() !== before?.looked.getTime()) || undefined
   })
 }

@@ -73,6 +73,39 @@ for (const [known, prepare, after] of statistics) {
   })
 }
 
+test('a session that goes the short way takes the next messages from the index, however many wait', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const queue = await newQueue(pool)
+  const session = await connect()
+  const cycle = async (moment: number) => {
+    await on(session, queue).sendBatch([{ json: '1' }, { json: '2' }], { now: at(moment) })
+    await on(session, queue).ack(...receipts(await on(session, queue).receive(2, { now: at(moment) })))
+  }
+  await pool.query('vacuum analyze postbag.message')
+  for (let turn = 0; turn < 10; turn++) await cycle(turn / 1000)
+  await fill(pool, queue, 5000, 0.01)
+
+  const nodes = await planNodes(session, () => cycle(0.1))
+
+  assert.deepEqual(readsOf('message', nodes), [
+    'Index Scan message_by_availability',
+    'Index Scan message_pkey',
+    'Tid Scan',
+  ])
+  // (That of the acks, by their ids.)
+  assert.equal(nodes.filter((node) => node['Node Type'] === 'Sort').length, 1)
+  await session.query(`set track_functions = 'pl'; begin`)
+  await cycle(0.1)
+  const called = await session.query(
+    `select funcname as name from pg_stat_xact_user_functions where schemaname = 'postbag' order by name`,
+  )
+  await session.query('commit')
+  assert.deepEqual(
+    called.rows.map(({ name }) => name),
+    ['ack', 'receive', 'send_batch'],
+  )
+})
+
 test('a plan that was made for an empty queue neither scans nor is quadratic when the queue is full', async () => {
   const { pool, connect } = await createQuietDatabase()
   const queue = await newQueue(pool)
@@ -143,12 +176,13 @@ test('dead rows that a held snapshot keeps are walked over once by everybody, no
 
   const full = await cost(session)
   const next = [await cost(session), await cost(session), await cost(session)]
-  // At the same moment another session, which knows nothing yet; its first call also reads the catalog.
+  // At the same moment another session, which knows nothing yet of this queue; but it has read the catalog.
+  await on(fresh, await newQueue(pool)).receive(1, { now: at(100) })
   const others = [await cost(fresh), await cost(fresh), await cost(fresh)]
 
-  assert.ok(full > 5000, `the full look touched only ${full} pages: no dead rows, no test`)
+  assert.ok(full > 1500, `the full look touched only ${full} pages: no dead rows, no test`)
   assert.ok(Math.max(...next) < 500 && Math.min(...next) < 100, `receives touched ${next} pages`)
-  assert.ok(Math.max(...others) < 2500 && Math.min(...others) < 100, `a fresh session touched ${others} pages`)
+  assert.ok(Math.max(...others) < 500 && Math.min(...others) < 100, `a fresh session touched ${others} pages`)
   await holder.query('rollback')
 })
 

@@ -25,7 +25,14 @@ test('what is there is returned at once', async () => {
   const { put, look } = shelf()
   put('a')
 
-  const found = await longPoll(createPollHub(), { queue: 'q', waitSeconds: 20, signal: never, look, giveBack: keepAll })
+  const found = await longPoll(createPollHub(), {
+    queue: 'q',
+    max: 1,
+    waitSeconds: 20,
+    signal: never,
+    look,
+    giveBack: keepAll,
+  })
 
   assert.deepEqual(found, ['a'])
 })
@@ -35,7 +42,7 @@ test('a poke wakes the poll that waits for this queue', async () => {
   const hub = createPollHub()
   const { put, look, nextLook } = shelf()
   const looked = nextLook()
-  const polling = longPoll(hub, { queue: 'q', waitSeconds: 20, signal: never, look, giveBack: keepAll })
+  const polling = longPoll(hub, { queue: 'q', max: 1, waitSeconds: 20, signal: never, look, giveBack: keepAll })
   await looked
 
   put('sent later')
@@ -61,6 +68,7 @@ test('a poke between the look and the wait is not lost', async () => {
 
   const found = await longPoll(hub, {
     queue: 'q',
+    max: 1,
     waitSeconds: 20,
     signal: never,
     look: pokedWhileLooking,
@@ -75,7 +83,14 @@ test('without a poke it looks again after a pause that grows', async () => {
   mock.timers.enable({ apis: ['setTimeout'] })
   const { put, look, nextLook } = shelf()
   const looked = nextLook()
-  const polling = longPoll(createPollHub(), { queue: 'q', waitSeconds: 20, signal: never, look, giveBack: keepAll })
+  const polling = longPoll(createPollHub(), {
+    queue: 'q',
+    max: 1,
+    waitSeconds: 20,
+    signal: never,
+    look,
+    giveBack: keepAll,
+  })
   await looked
 
   const again = nextLook()
@@ -96,6 +111,7 @@ test('a caller who goes away while waiting ends the poll, and nothing is taken',
   const looked = nextLook()
   const polling = longPoll(createPollHub(), {
     queue: 'q',
+    max: 1,
     waitSeconds: 20,
     signal: caller.signal,
     look,
@@ -113,6 +129,7 @@ test('what a look took while the caller went away is given back', async () => {
   const givenBack: string[] = []
   const polling = longPoll(createPollHub(), {
     queue: 'q',
+    max: 1,
     waitSeconds: 20,
     signal: caller.signal,
     look: async () => {
@@ -130,7 +147,7 @@ test('closing the hub answers everybody who waits, with nothing', async () => {
   const hub = createPollHub()
   const { look, nextLook } = shelf()
   const looked = nextLook()
-  const polling = longPoll(hub, { queue: 'q', waitSeconds: 20, signal: never, look, giveBack: keepAll })
+  const polling = longPoll(hub, { queue: 'q', max: 1, waitSeconds: 20, signal: never, look, giveBack: keepAll })
   await looked
 
   hub.close()

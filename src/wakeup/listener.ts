@@ -1,0 +1,202 @@
+/* The connection on which the database tells this process of messages. One per process; opened when somebody waits, opened again when it
+ * is lost (at once, then after a pause that grows from 50 ms to a second, until it was of use).
+ *
+ *  1. It is believed only when it has been tried: a notification sent through the pool must come back on it within 2 s of its commit. Behind a pooler
+ *     that gives each transaction another session, none comes, and then nothing may be locked there either. (Tried again every minute.)
+ *  2. A peer that is gone without a word is noticed by TCP's own probes (after 10 s without traffic, one a second, ten times), not by
+ *     queries: nobody is asked anything while nothing happens.
+ *  3. Whatever fails on it ends it, and with it its locks: what a new one is to watch is said anew. */
+import pg from 'pg'
+import type { Executor } from '../db/call.ts'
+
+/** What postbag.watch and postbag.prospects say of a queue. */
+export interface Prospect {
+  readonly queue: string
+  readonly gone: boolean
+  /** In how many seconds it is worth looking; null: never by itself. */
+  readonly available_in: number | null
+  /** How many seconds it took to find out. */
+  readonly took: number
+}
+
+export interface Watched extends Prospect {
+  /** The id of a transaction that began to watch. */
+  readonly fence: string
+  /** Who was open then, and may not have seen it. */
+  readonly snapshot: string
+}
+
+export interface ListenerEvents {
+  onReady(): void
+  onLost(): void
+  onNotification(queue: string): void
+}
+
+export interface Listener {
+  readonly isReady: boolean
+  /** What it does or why it does not, in words. */
+  readonly mode: string
+  /** Connect, if it is not done or being done. */
+  open(): void
+  /** @param costly where it is too early to find out anew what was expensive: then it may be worth looking now, who knows */
+  watch(queues: readonly string[], costly: readonly string[]): Promise<readonly Watched[]>
+  unwatch(queues: readonly string[]): Promise<unknown>
+  prospects(queues: readonly string[]): Promise<readonly Prospect[]>
+  /** Which transactions are open now. */
+  snapshot(): Promise<string>
+  close(): Promise<void>
+}
+
+const trialMillis = 2000
+const trialPauseMillis = 60_000
+const shortestPauseMillis = 50
+const longestPauseMillis = 1000
+/** Longer than any of its statements takes. */
+const statementMillis = 10_000
+
+/* A server's own limits must not end what is to stay; and with a snapshot taken before it watches it would not see what came before. */
+const settings = `set statement_timeout = 0; set lock_timeout = 0; set idle_session_timeout = 0;
+  set default_transaction_isolation = 'read committed'; listen postbag`
+
+export function createListener(
+  url: string,
+  executor: Executor,
+  events: ListenerEvents,
+  say: (mode: string) => void = () => {},
+): Listener {
+  let mode = 'listen, when somebody waits'
+  let client: pg.Client | undefined
+  let isReady = false
+  let isWanted = false
+  let pauseMillis = 0
+  let statements: Promise<unknown> = Promise.resolve()
+  let timer: ReturnType<typeof setTimeout> | undefined
+
+  function become(next: string): void {
+    if (next === mode) return
+    mode = next
+    say(mode)
+  }
+
+  async function connect(): Promise<void> {
+    const made = new pg.Client({
+      connectionString: url,
+      application_name: 'postbag listen',
+      connectionTimeoutMillis: 5000,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      query_timeout: statementMillis,
+    })
+    client = made
+    made.on('error', (error) => lose(made, error.message))
+    made.on('end', () => lose(made, 'the connection was closed'))
+    made.on('notification', ({ payload = '' }) => isReady && events.onNotification(payload))
+    try {
+      await made.connect()
+      await made.query(settings)
+      const isHeard = await hears(made)
+      if (client !== made) return
+      if (!isHeard) {
+        lose(made, 'a notification did not come back: is that address a transaction pooler? Set DATABASE_DIRECT_URL')
+        retryIn(trialPauseMillis)
+        return
+      }
+    } catch (error) {
+      return lose(made, error instanceof Error ? error.message : String(error))
+    }
+    isReady = true
+    statements = Promise.resolve()
+    become('listen')
+    events.onReady()
+  }
+
+  /** Whether what is notified through the pool comes here. */
+  async function hears(made: pg.Client): Promise<boolean> {
+    const token = `? ${crypto.randomUUID()}`
+    const trial = Promise.withResolvers<boolean>()
+    const hear = ({ payload }: pg.Notification) => payload === token && trial.resolve(true)
+    made.on('notification', hear)
+    let patience: ReturnType<typeof setTimeout> | undefined
+    try {
+      // (The pool may have much to do before.)
+      await executor.query(`select pg_notify('postbag', $1)`, [token])
+      patience = setTimeout(() => trial.resolve(false), trialMillis)
+      return await trial.promise
+    } finally {
+      clearTimeout(patience)
+      made.off('notification', hear)
+    }
+  }
+
+  function lose(lost: pg.Client, reason: string): void {
+    if (client !== lost) return
+    const wasReady = isReady
+    client = undefined
+    isReady = false
+    void lost.end().catch(() => {})
+    if (!isWanted) return
+    become(`poll: ${reason}`)
+    retryIn(pauseMillis)
+    pauseMillis = Math.min(Math.max(pauseMillis * 2, shortestPauseMillis), longestPauseMillis)
+    if (wasReady) events.onLost()
+  }
+
+  function retryIn(millis: number): void {
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      timer = undefined
+      void connect()
+    }, millis)
+  }
+
+  /** One statement after the other; what was meant for a connection that is lost meanwhile is not said on the next. */
+  function run<Row>(text: string, values: unknown[]): Promise<Row[]> {
+    const meant = client
+    const result = statements.then(() => runOn<Row>(meant, text, values))
+    statements = result.catch(() => {})
+    return result
+  }
+
+  async function runOn<Row>(used: pg.Client | undefined, text: string, values: unknown[]): Promise<Row[]> {
+    if (!used || used !== client || !isReady) throw new Error('the connection is lost')
+    try {
+      const { rows } = await used.query(text, values)
+      pauseMillis = 0
+      return rows as Row[]
+    } catch (error) {
+      lose(used, error instanceof Error ? error.message : String(error))
+      throw error
+    }
+  }
+
+  return {
+    get isReady() {
+      return isReady
+    },
+    get mode() {
+      return mode
+    },
+    open() {
+      if (isWanted) return
+      isWanted = true
+      pauseMillis = 0
+      void connect()
+    },
+    watch: (queues, costly) => run<Watched>('select * from postbag.watch($1, $2)', [queues, costly]),
+    unwatch: (queues) => run('select postbag.unwatch($1)', [queues]),
+    prospects: (queues) => run<Prospect>('select * from postbag.prospects($1)', [queues]),
+    async snapshot() {
+      const [row] = await run<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot', [])
+      return row?.snapshot ?? ''
+    },
+    async close() {
+      isWanted = false
+      clearTimeout(timer)
+      const closing = client
+      client = undefined
+      isReady = false
+      mode = 'listen, when somebody waits'
+      await closing?.end().catch(() => {})
+    },
+  }
+}
