@@ -1,5 +1,5 @@
 --! Previous: sha1:8528641e2a399c68b40715a9968c061f901b0906
---! Hash: sha1:f67d3b9d8508221e64b0dcf8b548fcfb1d5e2166
+--! Hash: sha1:38762c70ad6618c67e351b01ed1b3c8386280e44
 --! Message: fast
 
 --! split: 01-tables.sql
@@ -1635,7 +1635,10 @@ begin
       and message.leased_until is not null
     returning message.group_key, message.group_position into acked;
     if found then
-      done := array[receipts ->> 0];
+      receipt := receipts ->> 0;
+      outcome := 'ok';
+      return next;
+      done := array[receipt];
       if acked.group_position = 0 then
         headless := array[acked.group_key];
       end if;
@@ -1660,11 +1663,12 @@ begin
       returning mine.receipt, message.group_key, message.group_position
     )
     select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0) into done, headless from gone;
+    if cardinality(done) = source.number then
+      return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
+    end if;
   end if;
 
-  if cardinality(done) = source.number then
-    return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
-  else
+  if cardinality(done) is distinct from source.number then
     for claim in
       select given.* from postbag.claims(receipts) as given order by given.message_id, given.receipt, given."position"
     loop
