@@ -1,5 +1,5 @@
 --! Previous: sha1:8528641e2a399c68b40715a9968c061f901b0906
---! Hash: sha1:38762c70ad6618c67e351b01ed1b3c8386280e44
+--! Hash: sha1:1f37442fac64a46f21ab558864815de27bad6665
 --! Message: fast
 
 --! split: 01-tables.sql
@@ -491,8 +491,8 @@ end;
 --! Included functions/tick.sql
 /* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
  * session counted in the second before, and ask for tidying at the end of the transaction, so that removing what has expired needs no
- * daemon. Leaves out what the role has no right to, and tidying in a transaction with a snapshot of its own, where it could fail for no
- * reason of the caller's. */
+ * daemon; in 20 queues a second at most, so that a session that goes through thousands of them does not do little else. Leaves out what
+ * the role has no right to, and tidying in a transaction with a snapshot of its own, where it could fail for no reason of the caller's. */
 create or replace function postbag.tick(verb text, source_id bigint, number bigint, now timestamptz)
 returns void
 language plpgsql
@@ -503,6 +503,8 @@ declare
   -- {queue_id, second, number, number, …}
   note constant bigint[] := postbag.remembered(setting);
   counted bigint := tick.number;
+  -- {second, how often this session asked for tidying in it}
+  asked bigint[] := postbag.remembered('postbag.tidying');
 begin
   if note[1] = source_id then
     counted := counted + coalesce((select sum(earlier.number) from unnest(note[3:]) as earlier (number)), 0);
@@ -516,8 +518,14 @@ begin
     insert into postbag.traffic (queue_id, noted_at, sent, done)
     values (source_id, tick.now, case verb when 'sent' then counted else 0 end, case verb when 'done' then counted else 0 end);
   end if;
-  if current_setting('transaction_isolation') = 'read committed' and has_table_privilege('postbag.group_change', 'insert') then
+  if asked[1] is distinct from second then
+    asked := array[second, 0];
+  end if;
+  if asked[2] < 20 and current_setting('transaction_isolation') = 'read committed'
+    and has_table_privilege('postbag.group_change', 'insert')
+  then
     insert into postbag.group_change (queue_id, groups, tidies, changed_at) values (source_id, '{}', true, tick.now);
+    perform set_config('postbag.tidying', format('%s:%s', second, asked[2] + 1), false);
   end if;
   perform set_config(setting, format('%s:%s:', source_id, second), false);
 end
@@ -749,7 +757,11 @@ begin
     return query select * from postbag.volatile_send_batch(send_batch.queue, send_batch.messages, send_batch.now);
     return;
   end if;
-  if target.sends_plainly and jsonb_typeof(messages) = 'array' and jsonb_array_length(messages) between 1 and 1000 then
+  if target.sends_plainly
+    and jsonb_typeof(messages) = 'array' and jsonb_array_length(messages) between 1 and 1000
+    -- (So that who sends to groups, say, seldom tries this in vain.)
+    and not messages -> 0 ?| '{group,encoding,contentType,headers,priority,delaySeconds,availableAt,ttlSeconds,dedupId}'
+  then
     return query
       insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
       select
@@ -1040,7 +1052,7 @@ $$;
 --! EndIncluded functions/follow_heads.sql
 --! Included functions/claim_newest.sql
 /* postbag.claim_newest: what a claim is in a lifo queue: lease the `wanted` messages of one level that became available last. The mirror
- * of the cursor that functions/receive.sql tells of: the session notes between which times it found all taken, and looks at what came
+ * of the cursor that functions/receive_in_full.sql tells of: the session notes between which times it found all taken, and looks at what came
  * after (from 2 s before, for commits that overtook each other) and what lies before; a full look sees all. */
 create or replace function postbag.claim_newest(
   source postbag.queue, level integer, wanted integer, full_look boolean, until timestamptz, drawn_key integer, now timestamptz
@@ -1133,14 +1145,7 @@ end
 $$;
 --! EndIncluded functions/claim_newest.sql
 --! Included functions/receive_in_full.sql
-/* postbag.receive: lease up to max_messages available messages of one queue: highest priority first, then by availability (the latest
- * first in a lifo queue), then in the order they were sent. Who receives owns a message until leased_until; the receipt is the proof,
- * for ack, nack and extend.
- * Never waits for a message: no rows mean "nothing available now" (waiting is src/wakeup's job). Only where the queue limits its rate or
- * what is in flight, receives take turns: one waits until the transaction of the other ends.
- * Two callers never share a message: rows another has locked are skipped, rows it has leased are not available.
- * With auto_ack the messages are deleted as they are handed out: at most once, and no receipt. `alone` says that this call is the whole
- * transaction: then the queue's relaxed durability counts.
+/* postbag.receive_in_full: what postbag.receive does in queues of every kind. (That one does by itself only what is plain.)
  *
  * Of a group, claims see only the head (functions/apply_group_changes.sql); what is missing to max_messages is filled up with those
  * that stand behind the heads just taken (functions/follow_heads.sql).
@@ -1157,11 +1162,12 @@ $$;
  *  4. A full look that was expensive is announced in postbag.sweep, so that other sessions do not repeat it, but start once where it
  *     found something. Sessions read that row only when their own notes say "due, and expensive" (or say nothing), and write it
  *     only if nobody else is writing it.
+ *  5. A claim that got all it wanted opens the short way of postbag.receive for a tenth of a second.
  *
  * The claim changes no indexed column (the lease is leased_until), joins on the ctid it has just locked, and its plan is pinned:
  * statistics of a nearly empty table would flip it. */
 create or replace function postbag.receive_in_full(
-  queue text, max_messages integer, lease interval, now timestamptz, alone boolean
+  queue text, max_messages integer, lease interval, now timestamptz
 )
 returns setof postbag.delivery
 language plpgsql
@@ -1536,7 +1542,7 @@ begin
   end if;
 
   return query select * from postbag.receive_in_full(
-    receive.queue, receive.max_messages, receive.lease, receive.now, receive.alone
+    receive.queue, receive.max_messages, receive.lease, receive.now
   );
 end
 $$;
@@ -1582,7 +1588,8 @@ $$;
  *   'receipt_invalid'  this is not a receipt
  * A lease that has ended but passed to nobody still acks: the work is done, a redelivery would help no one. `alone` says that this
  * call is the whole transaction: then it does not wait for the disk (an ack that a crash of the database undoes means that the message
- * comes again).
+ * comes again), but for messages of groups it does, unless the queue's durability is relaxed: one that came again would come after those
+ * behind it.
  *
  * Messages are settled in the order of their ids, so that two calls over the same ones cannot deadlock. All that are there and ours go with one
  * statement, which finds each by its key, whatever the statistics say (a join on the queue is at the planner's mercy: with those of a
@@ -1601,13 +1608,14 @@ declare
   -- The receipts whose messages are gone, and the groups whose heads were among these.
   done text[];
   headless text[];
+  is_grouped boolean := false;
   claim record;
   previous text;
   acked record;
   outcomes text[];
 begin
   select
-    known.queue_id, known.is_volatile, known.max_in_flight, 'postbag.done_' || known.queue_id % 1024 as counter,
+    known.queue_id, known.is_volatile, known.max_in_flight, known.durability, 'postbag.done_' || known.queue_id % 1024 as counter,
     case when jsonb_typeof(receipts) = 'array' then jsonb_array_length(receipts) else 0 end as number,
     postbag.claim_of(receipts ->> 0) as first
   into source
@@ -1621,9 +1629,6 @@ begin
   end if;
   if source.number not between 1 and 1000 then
     perform postbag.check_receipts(receipts);
-  end if;
-  if alone then
-    perform set_config('synchronous_commit', 'off', true);
   end if;
 
   if source.number = 1 then
@@ -1639,6 +1644,7 @@ begin
       outcome := 'ok';
       return next;
       done := array[receipt];
+      is_grouped := acked.group_key is not null;
       if acked.group_position = 0 then
         headless := array[acked.group_key];
       end if;
@@ -1662,7 +1668,9 @@ begin
         and message.leased_until is not null
       returning mine.receipt, message.group_key, message.group_position
     )
-    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0) into done, headless from gone;
+    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0), count(gone.group_key) > 0
+    into done, headless, is_grouped
+    from gone;
     if cardinality(done) = source.number then
       return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
     end if;
@@ -1686,6 +1694,7 @@ begin
         if found then
           outcomes[claim."position"] := 'ok';
           done := done || claim.receipt;
+          is_grouped := is_grouped or acked.group_key is not null;
           if acked.group_position = 0 then
             headless := headless || acked.group_key;
           end if;
@@ -1700,6 +1709,9 @@ begin
       from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
   end if;
 
+  if alone and (not is_grouped or source.durability = 'relaxed') then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
   if headless is not null then
     insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
   end if;
@@ -2568,8 +2580,8 @@ $$;
 --! Included functions/nack.sql
 /* postbag.nack: give messages back, to be received again after `delay` (0 s to a year; null: as the queue's retry policy says); `error`
  * says why and is kept with the message (its first 4000 characters). With dead_letter, or after the last of the queue's max_attempts,
- * they go to the dead letters instead, in the same transaction. In the caller's transaction; outcomes, order and `alone` as for
- * postbag.ack.
+ * they go to the dead letters instead, in the same transaction. In the caller's transaction; outcomes and order as for
+ * postbag.ack; `alone` says that this call is the whole transaction: then the queue's relaxed durability counts.
  * `untried` says that nobody worked on them (a consumer that stops, say): then the attempt does not count.
  * The message becomes available at now + delay: behind what is waiting already. One of an ordered group keeps its place, and those
  * behind it that were taken under the same lease are given back, too. */
@@ -2665,7 +2677,7 @@ $$;
 --! Included functions/extend.sql
 /* postbag.extend: keep messages for `lease` (0 s to 43200 s, default the queue's) from now on. The receipts stay the same. What was taken
  * from an ordered group under one lease is kept together.
- * In the caller's transaction; order, outcomes and `alone` as for postbag.ack, and one outcome more:
+ * In the caller's transaction; order and outcomes as for postbag.ack (`alone` as for postbag.nack), and one outcome more:
  *   'lease_expired'    the lease had ended before: somebody else may receive the message at any moment, so nothing is promised */
 create or replace function postbag.extend(
   queue text,

@@ -4,8 +4,8 @@ import { type Clock, databaseClock } from '../clock.ts'
 export interface Terms {
   /** The time to use. Defaults to the database's. */
   readonly clock?: Clock
-  /** True if the statement is the whole transaction, so that a queue's relaxed durability may take effect. Defaults to false: in a
-   * caller's transaction it would reach the caller's own work. */
+  /** True if the statement is the whole transaction: then claims and acks do not wait for the disk, and a queue's relaxed durability takes
+   * effect. Defaults to false: in a caller's transaction it would reach the caller's own work. */
   readonly alone?: boolean
 }
 

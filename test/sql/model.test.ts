@@ -1,7 +1,7 @@
 /* Random steps, done to a queue in Postgres and to its model in memory (support/sql-model.ts): both must say the same.
  *
  * A failure prints a seed and a path; FAST_CHECK_SEED=… runs that seed again. What is exact, and what is best effort, is said in the
- * header of migrations/fixtures/functions/receive.sql: a receive finds everything if the last one lies more than a minute back;
+ * header of migrations/fixtures/functions/receive_in_full.sql: a receive finds everything if the last one lies more than a minute back;
  * sooner it may miss what came back behind its cursor, but what it gives is available and in order. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

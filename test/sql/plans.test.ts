@@ -79,13 +79,15 @@ test('a session that goes the short way takes the next messages from the index, 
   const session = await connect()
   const cycle = async (moment: number) => {
     await on(session, queue).sendBatch([{ json: '1' }, { json: '2' }], { now: at(moment) })
-    await on(session, queue).ack(...receipts(await on(session, queue).receive(2, { now: at(moment) })))
+    await on(session, queue).ackWith(receipts(await on(session, queue).receive(2, { now: at(moment) })), {
+      now: at(moment),
+    })
   }
   await pool.query('vacuum analyze postbag.message')
   for (let turn = 0; turn < 10; turn++) await cycle(turn / 1000)
   await fill(pool, queue, 5000, 0.01)
 
-  const nodes = await planNodes(session, () => cycle(0.1))
+  const nodes = await planNodes(session, () => cycle(0.05))
 
   assert.deepEqual(readsOf('message', nodes), [
     'Index Scan message_by_availability',
@@ -95,7 +97,7 @@ test('a session that goes the short way takes the next messages from the index, 
   // (That of the acks, by their ids.)
   assert.equal(nodes.filter((node) => node['Node Type'] === 'Sort').length, 1)
   await session.query(`set track_functions = 'pl'; begin`)
-  await cycle(0.1)
+  await cycle(0.05)
   const called = await session.query(
     `select funcname as name from pg_stat_xact_user_functions where schemaname = 'postbag' order by name`,
   )
@@ -211,11 +213,12 @@ test('an ack beside 20,000 dead rows touches no more pages than one without', as
   assert.equal(await on(pool, queue).purge(), 20_000)
   await on(pool, queue).sendBatch(Array(20).fill({ body: 1 }), { now: at(100) })
   const given = receipts(await on(session, queue).receive(20, { now: at(100) }))
-  await on(session, queue).ack(given[0])
+  // (The first ack of several reads the catalog.)
+  await on(session, queue).ack(...given.slice(0, 2))
 
   const pages = await pagesTouched(
     session,
-    `select * from postbag.ack('${queue}', '${JSON.stringify(given.slice(1, 11))}')`,
+    `select * from postbag.ack('${queue}', '${JSON.stringify(given.slice(2, 12))}')`,
   )
 
   assert.ok(pages < 100, `the ack of ten touched ${pages} pages`)

@@ -215,6 +215,24 @@ for (const [verb, full, run] of verbs) {
   })
 }
 
+test('an ack of a message in a group waits for the disk: it must not come again after those behind it', async () => {
+  const [queue, session] = [await newQueue(pool), await db.connect()]
+  await session.query('set synchronous_commit = on')
+  await on(pool, queue).send(1, { group_key: 'g' })
+  await on(pool, queue).send(2)
+  const given = await on(session, queue).receive(2)
+
+  const found = []
+  for (const some of [given.slice(0, 1), given]) {
+    await session.query('begin')
+    await on(session, queue).ackWith(receipts(some), { alone: true })
+    found.push((await session.query('show synchronous_commit')).rows[0].synchronous_commit)
+    await session.query('rollback')
+  }
+
+  assert.deepEqual(found, ['on', 'on'])
+})
+
 test('a full queue may become relaxed and back, with its messages', async () => {
   const queue = await newQueue(pool)
   await on(pool, queue).send('kept')

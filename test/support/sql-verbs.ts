@@ -1,7 +1,7 @@
 /* The words of the SQL tests: call a SQL function by the names of its arguments, move the clock, wait until a session waits.
  *
  * Arguments that are not given are left to the function's defaults. Times are arguments too: tests live around `at(0)`, and a step
- * of more than a minute makes a session's next receive look at its whole queue (migrations: receive.sql, "longest pause"). */
+ * of more than a minute makes a session's next receive look at its whole queue (migrations: receive_in_full.sql, "longest pause"). */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 

@@ -1,5 +1,5 @@
 /* Who holds back the xmin horizon: while somebody may still look at the database as it was, no row that died since can be removed.
- * A claim knows how to pass by dead rows (migrations/fixtures/functions/receive.sql), but tables and indexes grow, and looks behind the
+ * A claim knows how to pass by dead rows (migrations/fixtures/functions/receive_in_full.sql), but tables and indexes grow, and looks behind the
  * cursor become rare.
  *
  *  1. Transactions of this database, by their snapshot (backend_xmin) or by having written (backend_xid). Those of other databases

@@ -27,7 +27,7 @@ const patienceSeconds = 600
 /** That many dead rows can come about between two visits without anything being wrong. */
 const manyDead = 1_000_000
 /** No row in a page is larger: what is, is stored out of line. With the space that pages keep free. */
-const largestRow = 2048 / 0.6
+const largestRow = 2048 / 0.5
 /** Of all indexes together. */
 const largestEntries = 1024
 /** Below this nobody minds. */
