@@ -1,5 +1,5 @@
 --! Previous: sha1:8528641e2a399c68b40715a9968c061f901b0906
---! Hash: sha1:1f37442fac64a46f21ab558864815de27bad6665
+--! Hash: sha1:a4efc9dfcfbbc342c146a48b1bc54351a81d2fd3
 --! Message: fast
 
 --! split: 01-tables.sql
@@ -37,30 +37,15 @@ create type postbag.delivery as (
   deaths jsonb
 );
 
-/* What a message may hold is checked by postbag.keeps_rules, when it is stored, and no longer by domains. */
-alter table postbag.message
-  alter column encoding type text,
-  alter column type type text,
-  alter column content_type type text,
-  alter column headers type jsonb,
-  alter column group_key type text collate "C",
-  alter column body type text,
-  alter column bytes type bytea;
-alter table postbag.volatile_message
-  alter column encoding type text,
-  alter column type type text,
-  alter column content_type type text,
-  alter column headers type jsonb,
-  alter column group_key type text collate "C",
-  alter column body type text,
-  alter column bytes type bytea;
-drop domain postbag.message_encoding;
-drop domain postbag.message_type;
-drop domain postbag.message_content_type;
-drop domain postbag.message_headers;
-drop domain postbag.message_body;
-drop domain postbag.message_bytes;
-drop domain postbag.message_group;
+/* What a message may hold is checked by postbag.keeps_rules, when it is stored, and no longer by the domains of its columns, which stay
+ * as names. (So nothing changes for views on these columns.) */
+alter domain postbag.message_encoding drop constraint message_encoding_is_known;
+alter domain postbag.message_type drop constraint message_type_is_at_most_255_characters;
+alter domain postbag.message_content_type drop constraint message_content_type_is_at_most_255_characters;
+alter domain postbag.message_headers drop constraint message_headers_are_at_most_16_kib;
+alter domain postbag.message_body drop constraint message_body_is_at_most_1_mib;
+alter domain postbag.message_bytes drop constraint message_body_is_at_most_1_mib;
+alter domain postbag.message_group drop constraint message_group_is_1_to_128_characters;
 
 /* Whether sends to this queue, and receives from it, may go the short way (functions/send_batch.sql, functions/receive.sql). */
 alter table postbag.queue
@@ -189,6 +174,8 @@ language sql
 immutable
 return case
   when translate(receipt, '0123456789', '') = '..'
+    -- (As numbers are written: another way to write a receipt is none.)
+    and receipt not like '0%' and receipt not like '%.0_%'
     and length(split_part(receipt, '.', 1)) between 1 and 18
     and length(split_part(receipt, '.', 2)) between 1 and 9
     and length(split_part(receipt, '.', 3)) between 1 and 10
@@ -1411,7 +1398,8 @@ $$;
  * The short way: for a tenth of a second after a look at everything (functions/receive_in_full.sql) brought a session of a plain queue all
  * it wanted, and no group, the session claims from its cursor on with one statement that knows nothing of priorities, groups, limits
  * and looks back. (The time of a statement is that of its parts, used or not: this is a third of the other.) It ends sooner when
- * a claim brings less than was wanted. What becomes available behind the cursor meanwhile waits for so long at most. */
+ * a claim brings less than was wanted, for one because it met a group. What becomes available behind the cursor meanwhile waits for so
+ * long, and then for the next look back. */
 create or replace function postbag.receive(
   queue text,
   max_messages integer default 1,
@@ -1449,7 +1437,7 @@ declare
   -- Into a variable: nothing volatile may stand inside an update of a queue's table.
   drawn_key constant integer := random() * 2147483646;
   until timestamptz;
-  claimed integer;
+  claimed integer := 0;
 begin
   select
     known.queue_id, known.is_volatile, known.receives_plainly, known.durability, known.lease, known.max_attempts,
@@ -1477,7 +1465,7 @@ begin
 
   if source.receives_plainly
     and source.note[1] = source.queue_id
-    and postbag.microseconds(receive.now) between source.note[2] and source.note[4]
+    and postbag.microseconds(receive.now) between greatest(source.note[2], source.note[4] - 100000) and source.note[4]
     and (receive.lease is null or receive.lease between interval '1 s' and interval '43200 s')
     and max_messages between 1 and 1000
   then
@@ -1498,24 +1486,25 @@ begin
           and ready.available_at >= postbag.instant(source.note[2])
           and ready.available_at <= receive.now
           and ready.available_at < 'infinity'
-          and ready.group_key is null
           and (ready.leased_until is null or ready.leased_until <= receive.now)
           and (ready.expires_at is null or ready.expires_at > receive.now)
         order by ready.available_at, ready.message_id
         limit max_messages
         for update skip locked
       ) as head
+      -- (The head of a group is left alone, and noted.)
       where message.ctid = head.place
+        and (message.group_key is null or set_config('postbag.met_group', 'yes', true) is null)
       returning
         message.message_id::text,
         message.message_id || '.' || message.attempts || '.' || message.lease_key,
-        case when message.bytes is null then message.body else translate(encode(message.bytes, 'base64'), E'\n', '') end,
-        message.encoding,
-        message.type,
-        message.content_type,
-        message.headers,
+        case when message.bytes is null then message.body::text else translate(encode(message.bytes, 'base64'), E'\n', '') end,
+        message.encoding::text,
+        message.type::text,
+        message.content_type::text,
+        message.headers::jsonb,
         message.priority::integer,
-        message.group_key,
+        message.group_key::text,
         message.attempts,
         message.sent_at,
         message.first_received_at,
@@ -1536,13 +1525,14 @@ begin
       return;
     end if;
     perform set_config(source.setting, source.queue_id || ':' || source.note[2] || ':0', false);
-    if claimed > 0 then
+    if claimed > 0 and current_setting('postbag.met_group', true) is distinct from 'yes' then
       return;
     end if;
+    perform set_config('postbag.met_group', '', true);
   end if;
 
   return query select * from postbag.receive_in_full(
-    receive.queue, receive.max_messages, receive.lease, receive.now
+    receive.queue, receive.max_messages - claimed, receive.lease, receive.now
   );
 end
 $$;
@@ -1638,7 +1628,7 @@ begin
       and message.attempts = source.first[2]
       and message.lease_key = source.first[3]
       and message.leased_until is not null
-    returning message.group_key, message.group_position into acked;
+    returning message.group_key::text, message.group_position into acked;
     if found then
       receipt := receipts ->> 0;
       outcome := 'ok';
@@ -1666,7 +1656,7 @@ begin
       where message.ctid = mine.place
         and message.message_id || '.' || message.attempts || '.' || message.lease_key = mine.receipt
         and message.leased_until is not null
-      returning mine.receipt, message.group_key, message.group_position
+      returning mine.receipt, message.group_key::text, message.group_position
     )
     select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0), count(gone.group_key) > 0
     into done, headless, is_grouped
@@ -1690,7 +1680,7 @@ begin
           and message.attempts = claim.attempt
           and message.lease_key = claim.lease_key
           and message.leased_until is not null
-        returning message.group_key, message.group_position into acked;
+        returning message.group_key::text, message.group_position into acked;
         if found then
           outcomes[claim."position"] := 'ok';
           done := done || claim.receipt;
@@ -2940,7 +2930,7 @@ begin
     twin := replace(twin, $text$currval('postbag.message_id')$text$, 'postbag.last_volatile_id()');
     twin := regexp_replace(twin, '(?<!SETOF )\mpostbag\.(message|dedup)\M(?! as)(?!'')', 'postbag.volatile_\1 as \1', 'g');
     twin := regexp_replace(twin, '\mpostbag\.(message_id|dedup|message)\M', 'postbag.volatile_\1', 'g');
-    execute regexp_replace(twin, '\.is_volatile then', '.is_volatile is null then', 'g');
+    execute regexp_replace(twin, '\m\w+\.is_volatile then', 'false then', 'g');
   end loop;
 end
 $$;

@@ -69,14 +69,9 @@ describe('a waiting receive is woken by', () => {
     const queue = await newQueue(pool)
     const { send, receive, nack, extend, pause, resume } = on(pool, queue)
     await send(1)
-    const waits = async (leaseSeconds?: number) => {
-      const waiting = world.wait(queue, { ...(leaseSeconds !== undefined && { leaseSeconds }) })
-      await world.watched(queue)
-      return waiting
-    }
 
     const nacked = receipts(await receive())
-    const first = waits(0)
+    const first = world.wait(queue, { leaseSeconds: 0 })
     await until('the watch', async () => (await watchers(pool, queue))[0])
     await nack(nacked)
     assert.deepEqual(await first, ['1'])
