@@ -15,7 +15,7 @@
  *    this process exits without having called stop(), it tells the server to shut down on its way out.
  */
 import { execFileSync, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { link, mkdir, mkdtemp, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
@@ -117,7 +117,7 @@ async function initialise({ native, home, user }: Server, cluster: string, dataD
 
 /** Two first starts at once must agree on one password, whichever cluster wins: link() succeeds for one of them only. */
 async function createPassword(dataDir: string): Promise<void> {
-  const draft = join(dataDir, `password-${process.pid}`)
+  const draft = join(dataDir, `password-${randomUUID()}`)
   await writeFile(draft, randomBytes(24).toString('base64url'), { mode: 0o600 })
   await link(draft, join(dataDir, 'password')).catch(ignore('EEXIST'))
   await rm(draft)
