@@ -1,6 +1,5 @@
 /* The long poll: look whenever the hub says so, until there is something or the time is over. It holds no database connection while it
  * waits. */
-import { QueueError } from '../errors.ts'
 import type { Hub } from './hub.ts'
 
 export interface LongPoll<Message> {
@@ -29,7 +28,7 @@ export async function longPoll<Message>(hub: Hub, poll: LongPoll<Message>): Prom
   let found = 0
   try {
     while (await waiter.hint(end - performance.now(), poll.signal)) {
-      const messages = await lookFor(poll).catch((error) => lookAgain(poll, error))
+      const messages = await lookFor(poll)
       found = messages.length
       if (found > 0) return messages
     }
@@ -37,12 +36,6 @@ export async function longPoll<Message>(hub: Hub, poll: LongPoll<Message>): Prom
   } finally {
     waiter.leave(found)
   }
-}
-
-/** A connection may break while somebody waits, and the next one may work: only if that fails, too, the database is away. */
-async function lookAgain<Message>(poll: LongPoll<Message>, error: unknown): Promise<readonly Message[]> {
-  if (error instanceof QueueError && error.code === 'database_unavailable') return lookFor(poll)
-  throw error
 }
 
 /** Look; nothing if the caller has gone away. */
