@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { type ExamineOptions, examine } from '../../src/cli/doctor/examine.ts'
 import type { Finding } from '../../src/cli/doctor/finding.ts'
 import { connect } from '../../src/db/connect.ts'
+import { packagedMigrations } from '../../src/db/install.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { newQueue, on } from '../support/sql-verbs.ts'
 import { until } from '../support/until.ts'
@@ -88,24 +89,32 @@ describe('the doctor', () => {
   test('tells an older schema, a newer one, another one, and a broken index', async () => {
     const database = await createDatabase()
     const { pool } = database
-    const newest = (await pool.query('delete from postbag.migration where number = 2 returning *')).rows[0]
+    const last = packagedMigrations().length
+    const newest = (await pool.query('delete from postbag.migration where number = $1 returning *', [last])).rows[0]
+    const insert = 'insert into postbag.migration (number, name, hash) values ($1, $2, $3)'
 
     const older = await only(database, 'schema')
-    await pool.query(`insert into postbag.migration (number, name, hash) values (2, $1, $2), (3, 'next', 'x')`, [
-      newest.name,
-      newest.hash,
-    ])
+    await pool.query(insert, [last, newest.name, newest.hash])
+    await pool.query(insert, [last + 1, 'next', 'x'])
     const newer = await only(database, 'schema')
-    await pool.query(`delete from postbag.migration where number = 3`)
-    await pool.query(`update postbag.migration set hash = 'other' where number = 2`)
+    await pool.query('delete from postbag.migration where number > $1', [last])
+    await pool.query(`update postbag.migration set hash = 'other' where number = $1`, [last])
     const other = await only(database, 'schema')
-    await pool.query(`update postbag.migration set hash = $1 where number = 2`, [newest.hash])
+    await pool.query('update postbag.migration set hash = $2 where number = $1', [last, newest.hash])
     await pool.query(`update pg_index set indisvalid = false where indexrelid = 'postbag.message_by_expiry'::regclass`)
     const broken = await only(database, 'schema')
 
-    assert.match(older, /^problem: The database is at migration 1; this Postbag needs 2\. → Run "postbag migrate"/)
-    assert.match(newer, /^problem: The database is at migration 3; this Postbag knows only 2\./)
-    assert.match(other, /^problem: Migration 2 in the database is not the one of this package\./)
+    assert.match(
+      older,
+      new RegExp(
+        `^problem: The database is at migration ${last - 1}; this Postbag needs ${last}\\. → Run "postbag migrate"`,
+      ),
+    )
+    assert.match(
+      newer,
+      new RegExp(`^problem: The database is at migration ${last + 1}; this Postbag knows only ${last}\\.`),
+    )
+    assert.match(other, new RegExp(`^problem: Migration ${last} in the database is not the one of this package\\.`))
     assert.match(broken, /^problem: Indexes are not valid.* → reindex index concurrently postbag\.message_by_expiry;$/)
   })
 })

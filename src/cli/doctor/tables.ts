@@ -3,22 +3,18 @@
 import { thousands } from '../output.ts'
 import { about, few, hint, ok, problem, type Remark, size, type Topic, warning } from './finding.ts'
 
+const madeOfMessages = {
+  fillfactor: '50',
+  vacuum_truncate: 'false',
+  autovacuum_vacuum_scale_factor: '0.01',
+  autovacuum_vacuum_threshold: '2000',
+  autovacuum_vacuum_cost_delay: '0',
+}
+
 /** What the migrations set: without it a queue in use is vacuumed too rarely, or its claims are slower. */
 const made: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  message: {
-    fillfactor: '50',
-    vacuum_truncate: 'false',
-    autovacuum_vacuum_scale_factor: '0.01',
-    autovacuum_vacuum_threshold: '2000',
-    autovacuum_vacuum_cost_delay: '0',
-  },
-  volatile_message: {
-    fillfactor: '50',
-    vacuum_truncate: 'false',
-    autovacuum_vacuum_scale_factor: '0.01',
-    autovacuum_vacuum_threshold: '2000',
-    autovacuum_vacuum_cost_delay: '0',
-  },
+  message: madeOfMessages,
+  volatile_message: madeOfMessages,
   dedup: { autovacuum_vacuum_scale_factor: '0.01', autovacuum_vacuum_threshold: '2000' },
 }
 

@@ -1,0 +1,447 @@
+--! Previous: sha1:a4efc9dfcfbbc342c146a48b1bc54351a81d2fd3
+--! Hash: sha1:fd3f74d22de83c8ad45a92e006c89fe7dc2653db
+--! Message: flat
+
+--! split: 01-functions.sql
+/* The functions that are new or changed. */
+--! Included functions/receive_in_full.sql
+/* postbag.receive_in_full: what postbag.receive does in queues of every kind. (That one does by itself only what is plain.)
+ *
+ * Of a group, claims see only the head (functions/apply_group_changes.sql); what is missing to max_messages is filled up with those
+ * that stand behind the heads just taken (functions/follow_heads.sql).
+ *
+ * How a claim stays fast while dead rows lie at the head of the index (a held snapshot keeps them from being removed):
+ *
+ *  1. Each session notes per queue and priority where it last found something (the cursor: the lowest available_at it claimed) and
+ *     starts there.
+ *  2. What became visible behind the cursor is found by looking back: `near` starts 2 s before the cursor (commits that overtook
+ *     each other), `full` starts at the head (a transaction that committed late, a lease that ended).
+ *  3. A look back is due 20 times its own duration after it ended: nearly always while the head is clean (0.1 ms), and for 5 % of
+ *     the time when a million dead rows lie there. The pause is bounded (near 1 s, full 60 s) and grows at most fourfold from one
+ *     full look to the next, so that a single one that was slow for another reason (it waited for a lock) delays the next little.
+ *  4. A full look that was expensive is announced in postbag.sweep, so that other sessions do not repeat it, but start once where it
+ *     found something. Sessions read that row only when their own notes say "due, and expensive" (or say nothing), and write it
+ *     only if nobody else is writing it.
+ *  5. A claim that got all it wanted opens the short way of postbag.receive for a tenth of a second.
+ *
+ * The claim changes no indexed column (the lease is leased_until), joins on the ctid it has just locked, and its plan is pinned:
+ * statistics of a nearly empty table would flip it. */
+create or replace function postbag.receive_in_full(
+  queue text, max_messages integer, lease interval, now timestamptz
+)
+returns setof postbag.delivery
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(receive_in_full.queue);
+  until constant timestamptz := receive_in_full.now + coalesce(receive_in_full.lease, source.lease);
+  -- Into a variable: nothing volatile may stand inside an update of a queue's table.
+  drawn_key constant integer := floor(random() * 2147483647);
+  now_us constant bigint := postbag.microseconds(receive_in_full.now);
+  started constant timestamptz := clock_timestamp();
+  took_us bigint;
+  expensive_us constant bigint := 2000;
+  longest_near_pause_us constant bigint := 1000000;
+  first_pause_us constant bigint := 100000;
+  longest_pause_us constant bigint := 60000000;
+
+  -- What this session noted: {queue_id, near look due, full look due, last full look took, pause after it, tidying due}, in
+  -- microseconds.
+  look_setting constant text := 'postbag.look_' || source.queue_id % 256;
+  look bigint[] := postbag.remembered(look_setting);
+  depth text := 'cursor';
+  shared postbag.sweep;
+  -- {queue_id, lowest available_at claimed, how many of them were heads of groups, when the short way of postbag.receive was opened}: one
+  -- setting per priority.
+  cursor_setting text;
+  cursor_note bigint[];
+  start timestamptz;
+
+  wanted integer := max_messages;
+  most_heads integer;
+  claimed integer;
+  followers integer;
+  allowed integer;
+begin
+  if max_messages is null or max_messages not between 1 and 1000 then
+    perform postbag.refuse('PB002', format('max must be between 1 and 1000, got %s', coalesce(max_messages::text, 'null')));
+  elsif until < receive_in_full.now or until > receive_in_full.now + interval '43200 s' then
+    perform postbag.refuse('PB002', format(
+      'leaseSeconds must be between 0 and 43200, got %s', extract(epoch from receive_in_full.lease)::double precision
+    ));
+  end if;
+
+  if source.paused then
+    return;
+  end if;
+  if source.max_in_flight is not null or source.rate is not null then
+    wanted := least(wanted, postbag.allowance(source, receive_in_full.now));
+  end if;
+  if source.group_rate is not null then
+    perform postbag.put_off_groups(source, wanted, receive_in_full.now);
+  end if;
+  if wanted <= 0 then
+    return;
+  end if;
+  allowed := wanted;
+
+  -- How far to look back. (A due time beyond the longest pause means that the clock was set back.)
+  if look[1] is distinct from source.queue_id or look[5] is null or look[3] > now_us + longest_pause_us then
+    look := array[source.queue_id, 0, 0, expensive_us, 0, 0];
+  end if;
+  if now_us not between coalesce(look[6], 0) - 1000000 and coalesce(look[6], 0) then
+    perform postbag.tick('done', source.queue_id, 0, receive_in_full.now);
+    look[6] := now_us + 1000000;
+    depth := 'near';
+  end if;
+  if now_us >= look[3] then
+    depth := 'full';
+    if look[4] >= expensive_us then
+      select sweep.* into shared from postbag.sweep where sweep.queue_id = source.queue_id;
+      look[5] := greatest(look[5], shared.pause_us);
+      if shared.due_us > now_us and shared.due_us <= now_us + longest_pause_us then
+        look[3] := shared.due_us;
+        depth := 'near';
+      end if;
+    end if;
+  elsif now_us >= look[2] then
+    depth := 'near';
+  end if;
+
+  for level in reverse source.top_priority .. 0 loop
+    cursor_setting := format('postbag.cursor_%s_%s', source.queue_id % 256, level);
+    cursor_note := postbag.remembered(cursor_setting);
+    start := case
+      when depth = 'full' then '-infinity'
+      when cursor_note[1] is distinct from source.queue_id or cursor_note[2] > now_us then
+        case when depth = 'near' then coalesce(shared.start_at, '-infinity') else '-infinity' end
+      when depth = 'near' then least(postbag.instant(cursor_note[2] - 2000000), shared.start_at)
+      else postbag.instant(cursor_note[2])
+    end;
+
+    if source.delivery_order = 'lifo' then
+      return query select * from postbag.claim_newest(source, level, wanted, depth = 'full', until, drawn_key, receive_in_full.now);
+      get diagnostics claimed = row_count;
+      wanted := wanted - claimed;
+      exit when wanted = 0;
+      continue;
+    end if;
+
+    -- Where there are groups, first a quarter of what is wanted, and those behind them: a head costs more than a follower, and who takes
+    -- all heads leaves nothing to others.
+    most_heads := case when cursor_note[1] = source.queue_id and cursor_note[3] > 0 then ceil(wanted / 4.0) else wanted end;
+    loop
+      return query
+        with head as materialized (
+          select message.ctid as place, message.available_at, message.attempts,
+            -- (In an ordered queue that was a fair one, a message may come back that stands in no line.)
+            case when message.group_position = 0 or source.group_mode = 'fair' then message.group_key end as group_key
+          from postbag.message
+          where message.queue_id = source.queue_id
+            and message.priority = level
+            and message.available_at >= start
+            and message.available_at <= receive_in_full.now
+            and message.available_at < 'infinity'
+            and (message.leased_until is null or message.leased_until <= receive_in_full.now)
+            and (message.expires_at is null or message.expires_at > receive_in_full.now)
+          order by message.available_at, message.message_id
+          limit most_heads
+          for update skip locked
+        ),
+        leased as (
+          update postbag.message
+          set
+            leased_until = until,
+            attempts = message.attempts + 1,
+            lease_key = drawn_key,
+            first_received_at = coalesce(message.first_received_at, receive_in_full.now),
+            in_flight_until = case when source.max_in_flight is not null then until end,
+            -- After its last attempt it is dead, unless it is settled before the lease ends.
+            expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end,
+            -- A fair queue hands out the next of the group at once.
+            group_position = case when source.group_mode = 'ordered' then message.group_position end
+          from head
+          where message.queue_id = source.queue_id and message.ctid = head.place
+          returning message.*
+        ),
+        noted as (
+          select
+            set_config(
+              cursor_setting,
+              format('%s:%s:%s', source.queue_id, postbag.microseconds(min(head.available_at)), count(head.group_key)),
+              false
+            ),
+            case when count(head.group_key) > 0 then set_config(
+              'postbag.heads',
+              jsonb_build_array(
+                jsonb_agg(head.group_key) filter (where head.group_key is not null and head.attempts = 0),
+                jsonb_agg(head.group_key) filter (where head.group_key is not null and head.attempts > 0)
+              )::text,
+              true
+            ) end
+          from head
+          having count(*) > 0
+        )
+        select
+          leased.message_id::text,
+          concat_ws('.', leased.message_id, leased.attempts, leased.lease_key),
+          coalesce(leased.body::text, translate(encode(leased.bytes, 'base64'), E'\n', '')),
+          leased.encoding::text,
+          leased.type::text,
+          leased.content_type::text,
+          leased.headers::jsonb,
+          leased.priority::integer,
+          leased.group_key::text,
+          leased.attempts,
+          leased.sent_at,
+          leased.first_received_at,
+          leased.leased_until,
+          leased.expires_at,
+          leased.deaths
+        from leased, noted
+        order by leased.available_at, leased.message_id;
+
+      get diagnostics claimed = row_count;
+      wanted := wanted - claimed;
+      if current_setting('postbag.heads', true) <> '' then
+        return query select * from postbag.follow_heads(source, wanted, until, drawn_key, receive_in_full.now);
+        get diagnostics followers = row_count;
+        wanted := wanted - followers;
+      end if;
+      -- (A lease of no time leaves what was taken available.)
+      exit when wanted = 0 or claimed < most_heads or until <= receive_in_full.now;
+      most_heads := wanted;
+    end loop;
+    if claimed = 0 then
+      -- Nothing from here to now, so the next call may start shortly before now; what commits later is for the near look.
+      perform set_config(
+        cursor_setting,
+        format(
+          '%s:%s:%s', source.queue_id, postbag.microseconds(greatest(start, receive_in_full.now - interval '1 s')), coalesce(cursor_note[3], 0)
+        ),
+        false
+      );
+    end if;
+    exit when wanted = 0;
+  end loop;
+
+  if wanted = allowed then
+    perform postbag.settle_pending(source.queue_id, receive_in_full.now);
+  elsif wanted = 0 and source.receives_plainly and (postbag.remembered(cursor_setting))[3] = 0 then
+    perform set_config(cursor_setting, format('%s:%s', current_setting(cursor_setting), now_us), false);
+  end if;
+  if source.rate is not null and wanted < allowed then
+    perform postbag.spend(source, '', allowed - wanted, receive_in_full.now);
+  end if;
+  if depth <> 'cursor' then
+    took_us := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
+    look[2] := now_us + least(20 * took_us, longest_near_pause_us);
+    if depth = 'full' then
+      look[4] := took_us;
+      look[5] := least(20 * took_us, greatest(4 * look[5], first_pause_us), longest_pause_us);
+      look[3] := now_us + look[5];
+      -- (In a transaction with a snapshot of its own, writing that row could fail for no reason of the caller's.)
+      if took_us >= expensive_us and current_setting('transaction_isolation') = 'read committed' then
+        perform postbag.announce_sweep(source.queue_id, source.top_priority, look[3], look[5]);
+      end if;
+    end if;
+    perform set_config(look_setting, array_to_string(look, ':'), false);
+  end if;
+end
+$$;
+--! EndIncluded functions/receive_in_full.sql
+--! Included functions/receive.sql
+/* postbag.receive: lease up to max_messages available messages of one queue: highest priority first, then by availability (the latest
+ * first in a lifo queue), then in the order they were sent. Who receives owns a message until leased_until; the receipt is the proof,
+ * for ack, nack and extend.
+ * Never waits for a message: no rows mean "nothing available now" (waiting is src/wakeup's job). Only where the queue limits its rate or
+ * what is in flight, receives take turns: one waits until the transaction of the other ends.
+ * Two callers never share a message: rows another has locked are skipped, rows it has leased are not available.
+ * With auto_ack the messages are deleted as they are handed out: at most once, and no receipt. `alone` says that this call is the whole
+ * transaction: then it does not wait for the disk (a claim that a crash of the database undoes was never made, and the message comes
+ * again), but with auto_ack it does, unless the queue's durability is relaxed.
+ *
+ * The short way: for a tenth of a second after a look at everything (functions/receive_in_full.sql) brought a session of a plain queue all
+ * it wanted, and no group, the session claims from its cursor on with one statement that knows nothing of priorities, groups, limits
+ * and looks back. (The time of a statement is that of its parts, used or not: this is a third of the other.) It ends sooner when
+ * a claim brings less than was wanted, for one because it met a group. What becomes available behind the cursor meanwhile waits for so
+ * long, and then for the next look back. */
+create or replace function postbag.receive(
+  queue text,
+  max_messages integer default 1,
+  lease interval default null,
+  now timestamptz default clock_timestamp(),
+  auto_ack boolean default false,
+  alone boolean default false
+)
+returns table (
+  id text,
+  receipt text,
+  body text,
+  encoding text,
+  type text,
+  content_type text,
+  headers jsonb,
+  priority integer,
+  group_key text,
+  attempts integer,
+  sent_at timestamptz,
+  first_received_at timestamptz,
+  leased_until timestamptz,
+  expires_at timestamptz,
+  deaths jsonb
+)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source record;
+  -- Into a variable: nothing volatile may stand inside an update of a queue's table.
+  drawn_key constant integer := floor(random() * 2147483647);
+  until timestamptz;
+  claimed integer := 0;
+begin
+  select
+    known.queue_id, known.is_volatile, known.receives_plainly, known.durability, known.lease, known.max_attempts,
+    'postbag.cursor_' || known.queue_id % 256 || '_0' as setting,
+    -- {queue_id, lowest available_at claimed, how many of them were heads of groups, when the short way was opened}
+    postbag.remembered('postbag.cursor_' || known.queue_id % 256 || '_0') as note
+  into source
+  from postbag.queue as known
+  where known.name = receive.queue;
+
+  if source.is_volatile then
+    return query select * from postbag.volatile_receive(
+      receive.queue, receive.max_messages, receive.lease, receive.now, receive.auto_ack, receive.alone
+    );
+    return;
+  elsif receive.auto_ack then
+    return query select * from postbag.receive_and_ack(
+      receive.queue, receive.max_messages, receive.lease, receive.now, receive.alone and source.durability = 'relaxed'
+    );
+    return;
+  end if;
+  if alone then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
+  if source.receives_plainly
+    and source.note[1] = source.queue_id
+    and postbag.microseconds(receive.now) between greatest(source.note[2], source.note[4]) and source.note[4] + 100000
+    and (receive.lease is null or receive.lease between interval '1 s' and interval '43200 s')
+    and max_messages between 1 and 1000
+  then
+    until := receive.now + coalesce(receive.lease, source.lease);
+    return query
+      update postbag.message
+      set
+        leased_until = until,
+        attempts = message.attempts + 1,
+        lease_key = drawn_key,
+        first_received_at = coalesce(message.first_received_at, receive.now),
+        expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end
+      from (
+        select ready.ctid as place
+        from postbag.message as ready
+        where ready.queue_id = source.queue_id
+          and ready.priority = 0
+          and ready.available_at >= postbag.instant(source.note[2])
+          and ready.available_at <= receive.now
+          and ready.available_at < 'infinity'
+          and (ready.leased_until is null or ready.leased_until <= receive.now)
+          and (ready.expires_at is null or ready.expires_at > receive.now)
+        order by ready.available_at, ready.message_id
+        limit max_messages
+        for update skip locked
+      ) as head
+      -- (The head of a group is left alone, and noted.)
+      where message.ctid = head.place
+        and (message.group_key is null or set_config('postbag.met_group', 'yes', true) is null)
+      returning
+        message.message_id::text,
+        message.message_id || '.' || message.attempts || '.' || message.lease_key,
+        case when message.bytes is null then message.body::text else translate(encode(message.bytes, 'base64'), E'\n', '') end,
+        message.encoding::text,
+        message.type::text,
+        message.content_type::text,
+        message.headers::jsonb,
+        message.priority::integer,
+        message.group_key::text,
+        message.attempts,
+        message.sent_at,
+        message.first_received_at,
+        message.leased_until,
+        message.expires_at,
+        -- (Where the next claim may start, noted at each eighth message, because a note costs as much as a row.)
+        case
+          when (max_messages > 1 and message.message_id % 8 <> 0)
+            or set_config(
+              source.setting,
+              source.note[1] || ':' || postbag.microseconds(message.available_at) || ':0:' || source.note[4],
+              false
+            ) <> ''
+            then message.deaths
+        end;
+    get diagnostics claimed = row_count;
+    if claimed = max_messages then
+      return;
+    end if;
+    perform set_config(source.setting, source.queue_id || ':' || source.note[2] || ':0', false);
+    if claimed > 0 and current_setting('postbag.met_group', true) is distinct from 'yes' then
+      return;
+    end if;
+    perform set_config('postbag.met_group', '', true);
+  end if;
+
+  return query select * from postbag.receive_in_full(
+    receive.queue, receive.max_messages - claimed, receive.lease, receive.now
+  );
+end
+$$;
+--! EndIncluded functions/receive.sql
+--! Included functions/make_volatile_twins.sql
+/* postbag.make_volatile_twins: write every function that touches messages a second time, for the tables of volatile queues:
+ * postbag.receive becomes postbag.volatile_receive, and postbag.message in it postbag.volatile_message. So there is one source, plans
+ * stay fixed (a table that is named at run time would be planned anew in every call), and durable queues pay one comparison.
+ * Every migration that changes one of these functions ends with a call of this one. */
+create or replace function postbag.make_volatile_twins()
+returns void
+language plpgsql
+as $$
+declare
+  verbs constant text[] := '{send_batch,send_in_full,deduplicate,make_room,count_messages,bury,move_dead,stand_last,tidy,receive,receive_in_full,receive_and_ack,claim_newest,
+    follow_heads,leased_in_line,release_followers,extend_companions,put_off_groups,allowance,ack,nack,extend,refusal,order_groups,search,
+    purge,next_available_at,redrive,dead_letters,places_of,revive,remove_orphans,forget_dedup_ids,forget_queue,delete_queue}';
+  names constant text := array_to_string(verbs, '|');
+  original record;
+  twin text;
+begin
+  for original in
+    select pg_proc.proname as name, pg_get_functiondef(pg_proc.oid) as source
+    from pg_catalog.pg_proc
+    where pg_proc.pronamespace = 'postbag'::regnamespace and pg_proc.proname = any (verbs)
+  loop
+    -- Its calls of the others, its own parameters (they go by its name, too), its tables, and the turn to its twin.
+    twin := regexp_replace(original.source, format('\mpostbag\.(%s)\(', names), 'postbag.volatile_\1(', 'g');
+    twin := regexp_replace(twin, format('\m(%s\.[a-z])', original.name), 'volatile_\1', 'g');
+    twin := replace(twin, $text$nextval('postbag.message_id')$text$, 'postbag.next_volatile_id()');
+    twin := replace(twin, $text$currval('postbag.message_id')$text$, 'postbag.last_volatile_id()');
+    twin := regexp_replace(twin, '(?<!SETOF )\mpostbag\.(message|dedup)\M(?! as)(?!'')', 'postbag.volatile_\1 as \1', 'g');
+    twin := regexp_replace(twin, '\mpostbag\.(message_id|dedup|message)\M', 'postbag.volatile_\1', 'g');
+    execute regexp_replace(twin, '\m\w+\.is_volatile then', 'false then', 'g');
+  end loop;
+end
+$$;
+--! EndIncluded functions/make_volatile_twins.sql
+
+select postbag.make_volatile_twins();
