@@ -11,6 +11,8 @@ interface Child {
 
 export interface ServerChild extends Child {
   readonly url: string
+  /** Bytes of memory that it holds. */
+  memory(): Promise<number>
 }
 
 /** Start a Postbag server over a database. */
@@ -20,7 +22,14 @@ export async function startServerProcess(
 ): Promise<ServerChild> {
   const child = start('server.ts', [databaseUrl, JSON.stringify(options)])
   const url = (await nextMessage(child)) as string
-  return { url, stop: () => stop(child) }
+  return {
+    url,
+    memory() {
+      child.send('memory')
+      return nextMessage(child) as Promise<number>
+    },
+    stop: () => stop(child),
+  }
 }
 
 export interface ConsumerChild extends Child {
