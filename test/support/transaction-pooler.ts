@@ -14,12 +14,15 @@ interface Transaction {
   readonly messages: Buffer
 }
 
-/** A client signs on through a session of its own, which then belongs to all; so there are as many sessions as there were clients. */
+/** A client signs on through a session of its own, which then belongs to all; so there are as many sessions as there were clients. With a
+ * session that is lost goes the client that signed on through it, and the one whose transaction it runs. */
 export async function startTransactionPooler(databaseUrl: string): Promise<TransactionPooler> {
   const target = new URL(databaseUrl)
   const open = new Set<Socket>()
   const idle: Socket[] = []
   const waiting: Transaction[] = []
+  /** Whose transaction a session runs. */
+  const serving = new Map<Socket, Socket>()
   /** A client gets another one the next time, if any other is free. */
   const lastSession = new Map<Socket, Socket>()
 
@@ -30,6 +33,11 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
       socket.on('error', () => {})
       socket.once('close', () => open.delete(socket))
     }
+    session.once('close', () => {
+      client.destroy()
+      serving.get(session)?.destroy()
+      if (idle.includes(session)) idle.splice(idle.indexOf(session), 1)
+    })
     let signedOn = false
     let gathered = Buffer.alloc(0)
     client.on('data', (bytes) => {
@@ -65,6 +73,7 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
   /** Pass on what the session answers, until it is ready for another transaction (Z). */
   async function answer(session: Socket, client: Socket): Promise<void> {
     let gathered = Buffer.alloc(0)
+    serving.set(session, client)
     await new Promise<void>((resolve) => {
       const pass = (bytes: Buffer) => {
         client.write(bytes)
@@ -75,6 +84,7 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
       }
       session.on('data', pass)
     })
+    serving.delete(session)
     idle.push(session)
   }
 
