@@ -8,7 +8,7 @@
  *     not be, every statement names clock_timestamp(), whose answers are not cached (test/functions/hyperdrive.test.ts).
  *  4. Hyperdrive gives each transaction any session. So nothing listens through it. (It would know prepared statements by name; but a
  *     connection that lives for one request has nothing to prepare for.) */
-import { createApp, type Door, maintain } from '../src/app.ts'
+import { createApp, type Door, maintain, notConfigured } from '../src/app.ts'
 import { tokenAccess } from '../src/config.ts'
 import { connect } from '../src/db/connect.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
@@ -37,7 +37,9 @@ export default {
       lifetime.waitUntil(answer.finally(() => pool.end()))
       return await answer
     } catch (error) {
-      return notConfigured(error instanceof Error ? error.message : String(error))
+      // The app answers what goes wrong inside it; what comes here is a Worker that lacks a setting.
+      console.error(error)
+      return notConfigured(error)
     }
   },
 
@@ -54,10 +56,3 @@ export default {
 }
 
 const noDatabase = 'there is no binding HYPERDRIVE: wrangler.toml says how to make it'
-
-/** The app answers what goes wrong inside it; what comes here is a Worker that lacks a setting. */
-function notConfigured(detail: string): Response {
-  console.error(detail)
-  const problem = { type: 'about:blank', title: 'internal', status: 500, detail, code: 'internal' }
-  return Response.json(problem, { status: 500, headers: { 'content-type': 'application/problem+json' } })
-}

@@ -28,7 +28,7 @@ export { maintain } from './queue/maintain.ts'
 
 /** The HTTP app, in Hono's terms. `log` gets one object per request. */
 export function createApp(config: AppConfig, log: Log = () => {}): Door {
-  const app = createDoor()
+  const app = createDoor(config.basePath)
   app.use(requestId())
   app.use(async (context, next) => {
     const started = performance.now()
@@ -69,6 +69,12 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountHealthRoutes(app)
   refuseOtherMethods(app)
   return app
+}
+
+/** The answer of an entry that lacks a setting. (It says which: whoever deployed it is the one who asks.) */
+export function notConfigured(error: unknown): Response {
+  const detail = error instanceof Error ? error.message : String(error)
+  return problemResponse(new QueueError('internal', detail), undefined)
 }
 
 function refuseLarge(): never {

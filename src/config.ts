@@ -6,6 +6,9 @@ export type Access = { readonly kind: 'token'; readonly secret: string } | { rea
 /** What the app itself needs to know, the same on every platform. */
 export interface AppConfig {
   readonly access: Access
+  /** What the paths of requests begin with, such as /postbag, where a front hands them over so. Defaults to none. A request without it is
+   * served too: some fronts take it off. */
+  readonly basePath?: string | undefined
 }
 
 /** What a server process needs besides. */
@@ -55,7 +58,8 @@ export function refuseOpenDoor(access: Access, host: string): void {
   )
 }
 
-/** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, DATABASE_DIRECT_URL, POSTBAG_SECRET, POSTBAG_DATA, POSTBAG_MAX_CONNECTIONS.
+/** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, DATABASE_DIRECT_URL, POSTBAG_SECRET, POSTBAG_DATA,
+ * POSTBAG_MAX_CONNECTIONS, POSTBAG_BASE_PATH.
  * @throws Error with a sentence that says what to set. */
 export function serverConfig(env: Environment): ServerConfig {
   const host = env['HOST'] || '127.0.0.1'
@@ -70,7 +74,16 @@ export function serverConfig(env: Environment): ServerConfig {
     directUrl: address(env, 'DATABASE_DIRECT_URL'),
     dataFolder: env['POSTBAG_DATA'] || '.postbag',
     maxConnections: wholeNumber(env, 'POSTBAG_MAX_CONNECTIONS', 10, 1, 1000),
+    basePath: path(env, 'POSTBAG_BASE_PATH'),
   }
+}
+
+/** The same where no database can be embedded.
+ * @throws Error with a sentence that says what to set. */
+export function hostedConfig(env: Environment): ServerConfig & { readonly databaseUrl: string } {
+  const { databaseUrl, ...config } = serverConfig(env)
+  if (databaseUrl === undefined) throw new Error('DATABASE_URL is not set: the address of your Postgres')
+  return { ...config, databaseUrl }
 }
 
 function address(env: Environment, name: string): string | undefined {
@@ -79,6 +92,12 @@ function address(env: Environment, name: string): string | undefined {
   if (/^postgres(ql)?:\/\//.test(given)) return given
   // Not shown: it may hold a password.
   throw new Error(`${name} must be an address that begins with postgres://`)
+}
+
+function path(env: Environment, name: string): string | undefined {
+  const given = env[name]
+  if (!given || /^(\/[\w.~-]+)+$/.test(given)) return given || undefined
+  throw new Error(`${name} must begin with a slash and not end with one, such as /postbag, got ${given}`)
 }
 
 function wholeNumber(env: Environment, name: string, byDefault: number, min: number, max: number): number {

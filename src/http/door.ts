@@ -2,6 +2,7 @@
  * the checks (token and scope first, then path, query and body), the OpenAPI document and the answer to a wrong method. */
 import { OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { getPath } from 'hono/utils/url'
 import type { Access } from '../config.ts'
 import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
@@ -59,8 +60,14 @@ export interface Input<Query extends Schema, Body extends Schema> extends Depend
   readonly context: Context<DoorEnv>
 }
 
-export function createDoor(): Door {
-  return new OpenAPIHono<DoorEnv>()
+export function createDoor(basePath?: string): Door {
+  return new OpenAPIHono<DoorEnv>(
+    basePath === undefined ? {} : { getPath: (request) => below(basePath, getPath(request)) },
+  )
+}
+
+function below(basePath: string, path: string): string {
+  return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : path
 }
 
 /** Declare an endpoint. */

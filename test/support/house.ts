@@ -34,11 +34,15 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/amqp/': door,
   'src/dashboard/': door,
   'src/app.ts': { parts: ['src/'], packages: WEB },
+  'src/process.ts': {
+    parts: ['src/app.ts', 'src/config.ts', 'src/db/connect.ts', 'src/wakeup/'],
+    packages: [],
+  },
   'src/index.ts': { parts: ['src/'], packages: [] },
   'src/client/': { parts: ['src/wire.ts', 'src/errors.ts'], packages: [] },
   'src/cli/': { parts: ['src/', 'functions/'], packages: ['pg', 'commander', '@hono/node-server'] },
   'functions/': {
-    parts: ['src/app.ts', 'src/config.ts', 'src/db/connect.ts', 'src/wakeup/'],
+    parts: ['src/app.ts', 'src/process.ts', 'src/config.ts', 'src/db/connect.ts', 'src/wakeup/'],
     packages: ['@hono/node-server', 'cloudflare:workers'],
   },
   'test/': anything,
@@ -48,7 +52,7 @@ const RULES: Readonly<Record<string, Rule>> = {
 
 /** Where `node:` modules may appear. Path prefixes; those that end in ".ts" are whole files. */
 const NODE_ALLOWED = ['functions/', 'src/cli/', 'src/db/install.ts', 'src/db/embedded', 'test/', 'examples/', 'bin/']
-const NODE_FORBIDDEN = ['functions/cloudflare.ts']
+const NODE_FORBIDDEN = ['functions/cloudflare.ts', 'functions/deno.ts', 'functions/bun.ts', 'functions/supabase.ts']
 
 /** What is wrong with the imports of one file. `path` is relative to the root of the repository. */
 export function importFaults(path: string, text: string): string[] {

@@ -1,0 +1,69 @@
+/* What a process that lives holds, for any number of requests: a pool with statements by name, sends and acks that share transactions,
+ * a hub that the database tells of messages, and the app. It opens nothing before a request needs it. The entries of platforms with
+ * such processes (Node, Deno, Bun, Supabase Edge) put their server before it. */
+import { coalescing, createApp, type Log } from './app.ts'
+import type { AppConfig } from './config.ts'
+import { connect, preparing } from './db/connect.ts'
+import { createListenHub } from './wakeup/listen-hub.ts'
+
+export interface ProcessOptions extends AppConfig {
+  readonly databaseUrl: string
+  /** The same database without a transaction pooler in between, to listen on. Defaults to databaseUrl. */
+  readonly directUrl?: string | undefined
+  readonly maxConnections?: number
+  /** Whether sends and acks that arrive together share a transaction. Defaults to true; false is for comparing. */
+  readonly coalesce?: boolean
+  /** One line per request, and one when waiting receives learn of messages in another way than before. Defaults to JSON on standard output. */
+  readonly log?: Log
+}
+
+/** A server process: where it listens, and the same on every platform. */
+export interface ServerProcessOptions extends ProcessOptions {
+  readonly host: string
+  /** 0: any free one. */
+  readonly port: number
+}
+
+export interface RunningServer {
+  /** Where it listens, such as http://127.0.0.1:8787 */
+  readonly url: string
+  /** Stop accepting, answer the waiting receives, finish what runs, close the pool. */
+  stop(): Promise<void>
+}
+
+export interface Process {
+  fetch(request: Request): Response | Promise<Response>
+  /** Stop in order: answer the waiting receives, then wait until the platform's server has finished what runs, then close the pool.
+   * Asked again, it is the same stop. */
+  stop(finishServer?: () => Promise<unknown>): Promise<void>
+}
+
+export function createProcess(options: ProcessOptions): Process {
+  const { coalesce = true, log = (line) => console.log(JSON.stringify(line)), maxConnections = 10 } = options
+  const pool = connect(options.databaseUrl, { maxConnections })
+  const executor = coalesce ? coalescing(preparing(pool)) : preparing(pool)
+  const hub = createListenHub({
+    url: options.directUrl ?? options.databaseUrl,
+    executor,
+    say: (wakeUp) => log({ time: new Date().toISOString(), level: 'info', wakeUp }),
+  })
+  const app = createApp(options, log)
+  let stopped: Promise<void> | undefined
+
+  async function stop(finishServer: () => Promise<unknown>): Promise<void> {
+    const silent = hub.close()
+    await finishServer()
+    await silent
+    await pool.end()
+  }
+
+  return {
+    fetch: (request) => app.fetch(request, { executor, hub }),
+    stop: (finishServer = async () => {}) => (stopped ??= stop(finishServer)),
+  }
+}
+
+/** A server's address, as it is written. */
+export function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
