@@ -33,7 +33,7 @@ export default {
       if (!env.HYPERDRIVE) throw new Error(noDatabase)
       app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
       const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
-      const answer = Promise.resolve(app.fetch(request, { executor: pool, hub: createPollHub() }))
+      const answer = Promise.resolve(app.fetch(request, { executor: pool, hub: createPollHub({ executor: pool }) }))
       lifetime.waitUntil(answer.finally(() => pool.end()))
       return await answer
     } catch (error) {

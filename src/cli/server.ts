@@ -107,8 +107,8 @@ async function startInProcess(databaseUrl: string): Promise<{ fetch: Effects['fe
   const { connect: connectDatabase } = await import('../db/connect.ts')
   const { createPollHub } = await import('../wakeup/poll-hub.ts')
   const app = createApp({ access: { kind: 'open' } })
-  const hub = createPollHub()
   const executor = connectDatabase(databaseUrl, { maxConnections: 4 })
+  const hub = createPollHub({ executor })
   return {
     fetch: (url, init) => app.fetch(new Request(url, init), { executor, hub }),
     async close() {

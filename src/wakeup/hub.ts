@@ -7,7 +7,7 @@
  *   waiter.leave(found)
  *
  * A hub may hint too often, never too rarely. It hints to no more waiters than there may be messages for, those that came first before the
- * others (wakeup/line.ts). Two hubs: listen-hub.ts is told by the database; poll-hub.ts asks now and then, where nobody can tell it. */
+ * others (wakeup/line.ts). Two hubs: listen-hub.ts is told by the database; poll-hub.ts asks it now and then, where it cannot tell. */
 
 export interface Waiter {
   /** Resolves with true when the caller should look: at once if there may be something already, else when there may be. With false when

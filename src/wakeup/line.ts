@@ -12,6 +12,8 @@ import type { Waiter } from './hub.ts'
 export interface LineOwner {
   /** Whether it is known that nothing is there, and the line will be told when there is. */
   isEmpty(): boolean
+  /** Whether nothing was there a moment ago, so that a wait that ends need not look a last time. */
+  wasEmpty(): boolean
   /** Somebody is parked and nobody looks; `found`: whether a look found something since the line rested last. */
   onRest(found: boolean): void
   /** Somebody new, or nobody left. */
@@ -25,6 +27,8 @@ export interface Line {
   /** How many there are, and how many of them are parked. */
   readonly length: number
   readonly parked: number
+  /** Whether somebody is parked and nobody looks. */
+  readonly isResting: boolean
   /** Answer everybody: there is no need to look any more. */
   close(): void
 }
@@ -65,6 +69,7 @@ export function createLine(owner: LineOwner): Line {
   }
 
   function wake(messages: number): void {
+    const mayMissIt = looks > 0
     let left = messages - wanted
     if (left > 0) {
       letLook((seat) => {
@@ -72,7 +77,7 @@ export function createLine(owner: LineOwner): Line {
         return left > 0
       })
     }
-    isHinted ||= (left > 0 || wanted >= messages) && seats.size > 0
+    isHinted ||= (mayMissIt || left > 0) && seats.size > 0
   }
 
   function hasLooked(seat: Seat, found: number): void {
@@ -107,7 +112,7 @@ export function createLine(owner: LineOwner): Line {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         // It looks on its own account for the last time, if nobody else would have seen what is there.
-        const look = !owner.isEmpty()
+        const look = !owner.wasEmpty()
         unpark(seat, 'new')
         seat.answer(look)
       }, millis)
@@ -134,6 +139,9 @@ export function createLine(owner: LineOwner): Line {
     },
     get parked() {
       return parked
+    },
+    get isResting() {
+      return parked > 0 && looks === 0
     },
     wake,
     join(max) {

@@ -22,13 +22,14 @@
  * If those who look find nothing, the queue stays watched, and they look again after a pause that grows from 5 ms to a second. An answer
  * that was expensive (dead rows at the head of the queue) is not asked for again for 20 times as long; meanwhile it counts as such a "now".
  *
- * When the connection is lost, the locks are lost, so all begins anew; until there is another, or where LISTEN does not work at all, one of
- * those who wait for a queue looks now and then, as in poll-hub.ts. */
+ * When the connection is lost, the locks are lost, so all begins anew; until there is another, or where LISTEN does not work at all, the
+ * database is asked now and then (poll.ts). */
 import type { Executor } from '../db/call.ts'
 import type { Hub } from './hub.ts'
 import { createLine, type Line } from './line.ts'
-import { createListener, type Prospect, type Watched } from './listener.ts'
-import { longestPollMillis, shortestPollMillis } from './poll-hub.ts'
+import { createListener, type Watched } from './listener.ts'
+import { createPoll } from './poll.ts'
+import { costlyMillis, mostPerStatement, type Prospect } from './prospect.ts'
 import { openBefore } from './snapshot.ts'
 
 export interface ListenHubOptions {
@@ -46,7 +47,7 @@ export interface ListenHubOptions {
 interface Awaited {
   readonly queue: string
   readonly line: Line
-  /** Told by nobody; about to be told (or, without a connection, to look); being asked for; watched. */
+  /** Told by nobody (without a connection, polled for); about to be watched; being asked for; watched. */
   state: 'loose' | 'pausing' | 'asking' | 'watched'
   timer?: ReturnType<typeof setTimeout> | undefined
   /** Watched: until this moment there is nothing for sure. */
@@ -64,7 +65,6 @@ interface Awaited {
   /** Whether those who were woken last found nothing. */
   isVain: boolean
   pauseMillis: number
-  pollMillis: number
   /** From when on it may be found out again what there is. */
   affordableAt: number
 }
@@ -77,9 +77,6 @@ const shortestMissMillis = 5
 const longestMissMillis = 1000
 const shortestFenceMillis = 1
 const longestFenceMillis = 1000
-/** An answer that took longer is not asked for again for 20 times as long. */
-const costlySeconds = 0.005
-const mostPerStatement = 200
 /** setTimeout takes no more than 31 bits. */
 const longestTimerMillis = 2 ** 31 - 1
 
@@ -93,12 +90,13 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
   let fenceTimer: ReturnType<typeof setTimeout> | undefined
   let fenceMillis = shortestFenceMillis
 
+  const poll = createPoll(executor)
   const listener = createListener(
     url,
     executor,
     {
       onReady() {
-        for (const awaited of queues.values()) if (awaited.state === 'pausing') ask(awaited)
+        for (const queue of poll.stop()) ask(awaitedFor(queue))
       },
       onLost() {
         clearTimeout(fenceTimer)
@@ -107,7 +105,6 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
         toUnwatch.clear()
         for (const awaited of queues.values()) {
           loosen(awaited)
-          awaited.pollMillis = shortestPollMillis
           // (Not at once: what broke this connection may be about to break the pool's, and a look on one of those would fail.)
           if (awaited.line.parked > 0) rest(awaited, false)
           forgetIfLeft(awaited)
@@ -125,7 +122,8 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
     const known = queues.get(queue)
     if (known) return known
     const line = createLine({
-      isEmpty: () => performance.now() < made.emptyUntil && (made.early === 0 || line.parked > 0),
+      isEmpty: () => isEmpty(made),
+      wasEmpty: () => isEmpty(made) || poll.hasSeenNothing(queue),
       onRest: (found) => rest(made, found),
       onChange() {
         if (made.state === 'watched') setAlarm(made)
@@ -145,11 +143,15 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
       watchedAt: 0,
       isVain: false,
       pauseMillis: shortestPauseMillis,
-      pollMillis: shortestPollMillis,
       affordableAt: 0,
     }
     queues.set(queue, made)
     return made
+  }
+
+  /** Whether it is known that nothing is there. */
+  function isEmpty({ emptyUntil, early, line }: Awaited): boolean {
+    return performance.now() < emptyUntil && (early === 0 || line.parked > 0)
   }
 
   /** There may be so many messages. */
@@ -181,26 +183,19 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
   /** Nobody looks any more, and somebody waits. */
   function rest(awaited: Awaited, found: boolean): void {
     awaited.isVain = !found
-    if (found) {
-      awaited.misses = 0
-      awaited.pollMillis = shortestPollMillis
-    }
+    if (found) awaited.misses = 0
     if (closed) return
     clearTimeout(lingering)
     if (awaited.state === 'watched') checkFenceSoon()
     if (awaited.state !== 'loose') return
-    awaited.state = 'pausing'
-    if (listener.isReady) {
-      const since = performance.now() - awaited.watchedAt
-      awaited.timer = setTimeout(() => ask(awaited), Math.max(awaited.pauseMillis - since, 0))
-    } else {
+    if (!listener.isReady) {
       listener.open()
-      awaited.timer = setTimeout(() => {
-        loosen(awaited)
-        awaited.line.wake(1)
-      }, awaited.pollMillis)
-      awaited.pollMillis = Math.min(awaited.pollMillis * 2, longestPollMillis)
+      poll.rest(awaited.queue, awaited.line, found)
+      return
     }
+    awaited.state = 'pausing'
+    const since = performance.now() - awaited.watchedAt
+    awaited.timer = setTimeout(() => ask(awaited), Math.max(awaited.pauseMillis - since, 0))
   }
 
   function ask(awaited: Awaited): void {
@@ -263,7 +258,7 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
   /** What there is in a queue that is watched. */
   function heed(awaited: Awaited, { gone, available_in, took }: Prospect): void {
     const now = performance.now()
-    if (took > costlySeconds) awaited.affordableAt = now + 20_000 * took
+    awaited.affordableAt = Math.max(awaited.affordableAt, now + costlyMillis(took))
     if (gone) {
       hint(awaited, Number.POSITIVE_INFINITY, false)
     } else if (available_in === 0) {
@@ -344,6 +339,7 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
     if (awaited.line.length > 0 || awaited.state === 'asking' || awaited.state === 'watched') return
     clearTimeout(awaited.timer)
     queues.delete(awaited.queue)
+    poll.forget(awaited.queue)
     if (queues.size > 0) return
     clearTimeout(lingering)
     lingering = setTimeout(() => void listener.close(), lingerMillis)
@@ -369,7 +365,8 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
       }
       clearTimeout(fenceTimer)
       clearTimeout(lingering)
-      await listener.close()
+      poll.stop()
+      await Promise.all([poll.settled(), listener.close()])
     },
   }
 }

@@ -8,16 +8,7 @@
  *  3. Whatever fails on it ends it, and with it its locks: what a new one is to watch is said anew. */
 import pg from 'pg'
 import type { Executor } from '../db/call.ts'
-
-/** What postbag.watch and postbag.prospects say of a queue. */
-export interface Prospect {
-  readonly queue: string
-  readonly gone: boolean
-  /** In how many seconds it is worth looking; null: never by itself. */
-  readonly available_in: number | null
-  /** How many seconds it took to find out. */
-  readonly took: number
-}
+import type { Prospect } from './prospect.ts'
 
 export interface Watched extends Prospect {
   /** The id of a transaction that began to watch. */

@@ -1,48 +1,35 @@
-/* A hub without a connection: sends of this process wake its waiters at once; for what others sent, one of those who wait for a queue
- * looks now and then. The pause between two looks doubles from 50 ms to half a second, and starts anew with every message, so a queue
- * that somebody waits for costs at most two queries a second, and 20 at the start of a wait, however many wait. */
+/* A hub without a connection: sends of this process wake its waiters at once; for what others sent, the database is asked now and then, once
+ * for all who wait (poll.ts says how often, and what that costs). */
+import type { Executor } from '../db/call.ts'
 import type { Hub } from './hub.ts'
 import { createLine, type Line } from './line.ts'
+import { createPoll } from './poll.ts'
 
-export const shortestPollMillis = 50
-export const longestPollMillis = 500
-
-interface Polled {
-  readonly line: Line
-  pauseMillis: number
-  /** Until the next look. */
-  timer?: ReturnType<typeof setTimeout> | undefined
+export interface PollHubOptions {
+  /** What asks: the same database as that of the receives. */
+  readonly executor: Executor
 }
 
-export function createPollHub(): Hub {
-  const queues = new Map<string, Polled>()
+export function createPollHub({ executor }: PollHubOptions): Hub {
+  const lines = new Map<string, Line>()
+  const poll = createPoll(executor)
   let closed = false
 
-  function polled(queue: string): Polled {
-    const known = queues.get(queue)
+  function lineOf(queue: string): Line {
+    const known = lines.get(queue)
     if (known) return known
-    const line = createLine({
+    const made = createLine({
       isEmpty: () => false,
-      onRest(found) {
-        if (found) made.pauseMillis = shortestPollMillis
-        made.timer ??= setTimeout(() => look(made, 1), made.pauseMillis)
-        made.pauseMillis = Math.min(made.pauseMillis * 2, longestPollMillis)
-      },
+      wasEmpty: () => poll.hasSeenNothing(queue),
+      onRest: (found) => poll.rest(queue, made, found),
       onChange() {
-        if (line.length > 0) return
-        clearTimeout(made.timer)
-        queues.delete(queue)
+        if (made.length > 0) return
+        lines.delete(queue)
+        poll.forget(queue)
       },
     })
-    const made: Polled = { line, pauseMillis: shortestPollMillis }
-    queues.set(queue, made)
+    lines.set(queue, made)
     return made
-  }
-
-  function look(polled: Polled, messages: number): void {
-    clearTimeout(polled.timer)
-    polled.timer = undefined
-    polled.line.wake(messages)
   }
 
   return {
@@ -50,19 +37,15 @@ export function createPollHub(): Hub {
     get closed() {
       return closed
     },
-    wait: (queue, max) => polled(queue).line.join(max),
+    wait: (queue, max) => lineOf(queue).join(max),
     poke(queue, messages = 1) {
-      const known = queues.get(queue)
-      if (!known) return
-      known.pauseMillis = shortestPollMillis
-      look(known, messages)
+      lines.get(queue)?.wake(messages)
     },
     async close() {
       closed = true
-      for (const { line, timer } of queues.values()) {
-        clearTimeout(timer)
-        line.close()
-      }
+      poll.stop()
+      for (const line of lines.values()) line.close()
+      await poll.settled()
     },
   }
 }

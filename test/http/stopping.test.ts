@@ -7,7 +7,7 @@ import { createDatabase } from '../support/database.ts'
 
 test('a request to a stopping server is answered 503 with a time to try again, and does nothing', async () => {
   const { pool } = await createDatabase()
-  const hub = createPollHub()
+  const hub = createPollHub({ executor: pool })
   const app = createApp({ access: { kind: 'open' } })
   hub.close()
 

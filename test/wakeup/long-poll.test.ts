@@ -1,11 +1,15 @@
-/* The long poll over the poll hub: looks again at every hint, ends in time, and never keeps what a caller who left cannot settle. */
+/* The long poll over the poll hub: looks at every hint, ends in time, and never keeps what a caller who left cannot settle. Its queue is
+ * empty, so that nobody but a poke wakes it. */
 import assert from 'node:assert/strict'
-import { mock, test } from 'node:test'
-import { longPoll } from '../../src/wakeup/long-poll.ts'
+import { test } from 'node:test'
+import { type LongPoll, longPoll } from '../../src/wakeup/long-poll.ts'
 import { createPollHub } from '../../src/wakeup/poll-hub.ts'
+import { createDatabase } from '../support/database.ts'
+import { newQueue } from '../support/sql-verbs.ts'
 
-const never = new AbortController().signal
-const keepAll = async () => assert.fail('nothing is to be given back')
+const { pool } = await createDatabase()
+const queue = await newQueue(pool)
+const hub = createPollHub({ executor: pool })
 
 /** A look that finds what was put there, and tells when it was called. */
 function shelf() {
@@ -21,102 +25,58 @@ function shelf() {
   }
 }
 
+function poll(look: () => Promise<string[]>, options: Partial<LongPoll<string>> = {}): Promise<readonly string[]> {
+  return longPoll(hub, {
+    queue,
+    max: 1,
+    waitSeconds: 20,
+    signal: new AbortController().signal,
+    look,
+    giveBack: async () => assert.fail('nothing is to be given back'),
+    ...options,
+  })
+}
+
 test('what is there is returned at once', async () => {
   const { put, look } = shelf()
   put('a')
 
-  const found = await longPoll(createPollHub(), {
-    queue: 'q',
-    max: 1,
-    waitSeconds: 20,
-    signal: never,
-    look,
-    giveBack: keepAll,
-  })
-
-  assert.deepEqual(found, ['a'])
+  assert.deepEqual(await poll(look), ['a'])
 })
 
 test('a poke wakes the poll that waits for this queue', async () => {
-  mock.timers.enable({ apis: ['setTimeout'] })
-  const hub = createPollHub()
   const { put, look, nextLook } = shelf()
   const looked = nextLook()
-  const polling = longPoll(hub, { queue: 'q', max: 1, waitSeconds: 20, signal: never, look, giveBack: keepAll })
+  const polling = poll(look)
   await looked
 
   put('sent later')
-  hub.poke('q')
+  hub.poke(queue)
 
   assert.deepEqual(await polling, ['sent later'])
-  mock.timers.reset()
 })
 
 test('a poke between the look and the wait is not lost', async () => {
-  mock.timers.enable({ apis: ['setTimeout'] })
-  const hub = createPollHub()
   const { put, look } = shelf()
   let looks = 0
-  const pokedWhileLooking = async () => {
-    const found = await look()
+
+  const found = await poll(async () => {
+    const messages = await look()
     if (++looks === 1) {
       put('sent while looking')
-      hub.poke('q')
+      hub.poke(queue)
     }
-    return found
-  }
-
-  const found = await longPoll(hub, {
-    queue: 'q',
-    max: 1,
-    waitSeconds: 20,
-    signal: never,
-    look: pokedWhileLooking,
-    giveBack: keepAll,
+    return messages
   })
 
   assert.deepEqual(found, ['sent while looking'])
-  mock.timers.reset()
-})
-
-test('without a poke it looks again after a pause that grows', async () => {
-  mock.timers.enable({ apis: ['setTimeout'] })
-  const { put, look, nextLook } = shelf()
-  const looked = nextLook()
-  const polling = longPoll(createPollHub(), {
-    queue: 'q',
-    max: 1,
-    waitSeconds: 20,
-    signal: never,
-    look,
-    giveBack: keepAll,
-  })
-  await looked
-
-  const again = nextLook()
-  await setImmediatePromise()
-  mock.timers.tick(50)
-  await again
-  put('sent by another process')
-  await setImmediatePromise()
-  mock.timers.tick(100)
-
-  assert.deepEqual(await polling, ['sent by another process'])
-  mock.timers.reset()
 })
 
 test('a caller who goes away while waiting ends the poll, and nothing is taken', async () => {
   const caller = new AbortController()
   const { look, nextLook } = shelf()
   const looked = nextLook()
-  const polling = longPoll(createPollHub(), {
-    queue: 'q',
-    max: 1,
-    waitSeconds: 20,
-    signal: caller.signal,
-    look,
-    giveBack: keepAll,
-  })
+  const polling = poll(look, { signal: caller.signal })
   await looked
 
   caller.abort()
@@ -127,34 +87,33 @@ test('a caller who goes away while waiting ends the poll, and nothing is taken',
 test('what a look took while the caller went away is given back', async () => {
   const caller = new AbortController()
   const givenBack: string[] = []
-  const polling = longPoll(createPollHub(), {
-    queue: 'q',
-    max: 1,
-    waitSeconds: 20,
-    signal: caller.signal,
-    look: async () => {
+  const polling = poll(
+    async () => {
       caller.abort()
       return ['taken']
     },
-    giveBack: async (messages) => givenBack.push(...messages),
-  })
+    { signal: caller.signal, giveBack: async (messages) => givenBack.push(...messages) },
+  )
 
   assert.deepEqual(await polling, [])
   assert.deepEqual(givenBack, ['taken'])
 })
 
 test('closing the hub answers everybody who waits, with nothing', async () => {
-  const hub = createPollHub()
+  const own = createPollHub({ executor: pool })
   const { look, nextLook } = shelf()
   const looked = nextLook()
-  const polling = longPoll(hub, { queue: 'q', max: 1, waitSeconds: 20, signal: never, look, giveBack: keepAll })
+  const polling = longPoll(own, {
+    queue,
+    max: 1,
+    waitSeconds: 20,
+    signal: new AbortController().signal,
+    look,
+    giveBack: async () => {},
+  })
   await looked
 
-  hub.close()
+  await own.close()
 
   assert.deepEqual(await polling, [])
 })
-
-function setImmediatePromise(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
-}

@@ -1,6 +1,8 @@
 /* Waiting receives over a hub of a test's own, and signs from the database of what the hub does. */
 import { after } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
+import type { Executor } from '../../src/db/call.ts'
 import { receive } from '../../src/queue/receive.ts'
 import { ack } from '../../src/queue/settle.ts'
 import type { Hub } from '../../src/wakeup/hub.ts'
@@ -12,16 +14,20 @@ import { until } from '../support/until.ts'
 const hubs = new Set<Hub>()
 after(() => Promise.all([...hubs].map((hub) => hub.close())))
 
-export interface Waiting {
-  readonly database: TestDatabase
-  readonly hub: Hub
-  /** How many looks there have been. */
+export interface Receives {
+  /** How many looks have begun, and how many have ended. */
   readonly looks: number
+  readonly looked: number
   /** The bodies of what a receive gets that may wait. What it gets is acked, unless it says for how long it is leased. */
   wait(
     queue: string,
     options?: { max?: number; seconds?: number; signal?: AbortSignal; leaseSeconds?: number },
   ): Promise<string[]>
+}
+
+export interface Waiting extends Receives {
+  readonly database: TestDatabase
+  readonly hub: Hub
   /** Resolves when the hub is told of this queue. */
   watched(queue: string): Promise<void>
 }
@@ -30,14 +36,31 @@ export interface Waiting {
 export async function createWaiting(given?: TestDatabase, options: Partial<ListenHubOptions> = {}): Promise<Waiting> {
   const database = given ?? (await createDatabase())
   const { pool, url } = database
-  const hub = createListenHub({ url, executor: pool, ...options })
-  hubs.add(hub)
-  let looks = 0
-  return {
+  const hub = closedAfter(createListenHub({ url, executor: pool, ...options }))
+  return Object.assign(receivesOver(hub, pool), {
     database,
     hub,
+    async watched(queue: string) {
+      await until(`the hub to watch ${queue}`, async () => (await watchers(pool, queue))[0])
+    },
+  })
+}
+
+/** The hub, which is closed when the test file ends. */
+export function closedAfter(hub: Hub): Hub {
+  hubs.add(hub)
+  return hub
+}
+
+export function receivesOver(hub: Hub, executor: Executor): Receives {
+  let looks = 0
+  let looked = 0
+  return {
     get looks() {
       return looks
+    },
+    get looked() {
+      return looked
     },
     async wait(queue, { max = 1, seconds = 20, signal = new AbortController().signal, leaseSeconds } = {}) {
       const messages = await longPoll(hub, {
@@ -47,19 +70,17 @@ export async function createWaiting(given?: TestDatabase, options: Partial<Liste
         signal,
         look: async () => {
           looks++
-          return receive(pool, queue, { max, ...(leaseSeconds !== undefined && { leaseSeconds }) }, { alone: true })
+          const lease = leaseSeconds === undefined ? {} : { leaseSeconds }
+          return receive(executor, queue, { max, ...lease }, { alone: true }).finally(() => looked++)
         },
         giveBack: async () => {
           throw new Error('nothing is to be given back')
         },
       })
       if (leaseSeconds === undefined && messages.length > 0) {
-        await ack(pool, queue, { receipts: messages.map(({ receipt }) => receipt) })
+        await ack(executor, queue, { receipts: messages.map(({ receipt }) => receipt) })
       }
       return messages.map(({ body }) => body)
-    },
-    async watched(queue) {
-      await until(`the hub to watch ${queue}`, async () => (await watchers(pool, queue))[0])
     },
   }
 }
@@ -94,4 +115,15 @@ export async function listenerRests(session: Pick<pg.Pool, 'query'>): Promise<st
     )
     return rows[0]?.last
   })
+}
+
+/** Resolves when the hub knows that all it watches is seen by everybody: until then it asks now and then whose transactions have ended. */
+export async function listenerSettles(session: Pick<pg.Pool, 'query'>): Promise<void> {
+  const { rows } = await session.query('select pg_current_xact_id() as later')
+  await until('the end of all older transactions', async () => {
+    const snapshot = 'select pg_snapshot_xmin(pg_current_snapshot()) > $1 as over'
+    return (await session.query(snapshot, [rows[0].later])).rows[0].over || undefined
+  })
+  // (It asks once a second at least.)
+  await sleep(1100)
 }
