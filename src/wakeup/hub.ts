@@ -1,17 +1,20 @@
 /* The wake-up hub: what turns "something may be there" into waking the receives that wait.
  *
- * A wake-up is a hint; the table is the truth. So a receive looks after every hint, and when its hub says so also before:
+ * A wake-up is a hint; the table is the truth. So a receive looks after every hint, and unless its hub knows better also before:
  *
  *   const waiter = hub.wait('orders', 10)
- *   while (await waiter.hint(seconds, signal)) look     // until there is something, or nothing can come in time any more
+ *   if (waiter.looksFirst) look
+ *   while (await waiter.hint(millis, signal)) look     // until there is something, or nothing can come in time any more
  *   waiter.leave(found)
  *
  * A hub may hint too often, never too rarely. It hints to no more waiters than there may be messages for, those that came first before the
  * others (wakeup/line.ts). Two hubs: listen-hub.ts is told by the database; poll-hub.ts asks it now and then, where it cannot tell. */
 
 export interface Waiter {
-  /** Resolves with true when the caller should look: at once if there may be something already, else when there may be. With false when
-   * there is no need to look (any more): after `millis` without a hint, when the signal aborts, when the hub is closed. */
+  /** Whether there may be something already. */
+  readonly looksFirst: boolean
+  /** Resolves with true when the caller should look; with false when there is no need to (any more): after `millis` without a hint, when
+   * the signal aborts, when the hub is closed. */
   hint(millis: number, signal: AbortSignal): Promise<boolean>
   /** Forget this waiter, whose last look found so many messages. */
   leave(found: number): void

@@ -146,17 +146,12 @@ export function createLine(owner: LineOwner): Line {
     wake,
     join(max) {
       const seat: Seat = { max, state: 'new', answer: () => {} }
-      let isFirst = true
       seats.add(seat)
       owner.onChange()
       return {
+        looksFirst: !closed && !owner.isEmpty(),
         async hint(millis, signal) {
-          if (closed || signal.aborted) return false
-          if (isFirst) {
-            isFirst = false
-            if (!owner.isEmpty()) return true
-          }
-          return millis > 0 && park(seat, millis, signal)
+          return !closed && !signal.aborted && millis > 0 && park(seat, millis, signal)
         },
         leave(found) {
           seats.delete(seat)

@@ -1,5 +1,10 @@
 /* The long poll: look whenever the hub says so, until there is something or the time is over. It holds no database connection while it
- * waits. */
+ * waits.
+ *
+ * A connection that breaks may break under a look, and the next one may work. So who has begun to wait goes on waiting after a look that
+ * could not reach the database, and ends only with the second in a row. That is as safe as a client that tries again: what the lost
+ * look may have leased comes again when its lease ends, and acks were in the first look, which is not repeated. */
+import { QueueError } from '../errors.ts'
 import type { Hub } from './hub.ts'
 
 export interface LongPoll<Message> {
@@ -19,23 +24,32 @@ export interface LongPoll<Message> {
 
 /** What the first successful look finds; nothing if the time is over, or if the caller has gone away. */
 export async function longPoll<Message>(hub: Hub, poll: LongPoll<Message>): Promise<readonly Message[]> {
+  if (poll.waitSeconds === 0) return lookFor(poll)
   const end = performance.now() + poll.waitSeconds * 1000
-  if (poll.waitSeconds === 0 || poll.looksFirst) {
-    const messages = await lookFor(poll)
-    if (messages.length > 0 || poll.waitSeconds === 0) return messages
-  }
   const waiter = hub.wait(poll.queue, poll.max)
-  let found = 0
+  let messages: readonly Message[] = []
+  let broken: unknown
   try {
-    while (await waiter.hint(end - performance.now(), poll.signal)) {
-      const messages = await lookFor(poll)
-      found = messages.length
-      if (found > 0) return messages
+    if (waiter.looksFirst || poll.looksFirst) messages = await lookFor(poll)
+    while (messages.length === 0 && (await waiter.hint(end - performance.now(), poll.signal))) {
+      try {
+        messages = await lookFor(poll)
+        broken = undefined
+      } catch (error) {
+        if (broken || !isAway(error)) throw error
+        broken = error
+      }
     }
-    return []
+    if (broken && !poll.signal.aborted) throw broken
+    return messages
   } finally {
-    waiter.leave(found)
+    waiter.leave(messages.length)
   }
+}
+
+/** Whether a connection broke, or there is none to be had. */
+function isAway(error: unknown): boolean {
+  return error instanceof QueueError && error.code === 'database_unavailable'
 }
 
 /** Look; nothing if the caller has gone away. */

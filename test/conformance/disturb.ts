@@ -1,6 +1,6 @@
-/* Taking the database away, and forcing the order of things inside it: statements that hang on a lock, the pauses between looks. */
-
+/* Taking the database away, and forcing the order of things inside it: statements that hang on a lock, receives that wait. */
 import { until } from '../support/until.ts'
+import { watchers } from '../wakeup/waiting.ts'
 import type { Target } from './target.ts'
 
 /** While `work` runs, the database refuses connections. */
@@ -31,28 +31,20 @@ export async function whileMessagesAreLocked(
   }
 }
 
-/** Resolves when a waiting receive has just looked, and its next look is a pause away; or when the server is told when to look. */
-export async function justLooked({ database }: Target): Promise<void> {
-  const isTold = async () => {
-    const { rowCount } = await database.pool.query(
-      `select from pg_stat_activity
-      where application_name = 'postbag listen' and datname = current_database()
-        and state = 'idle' and query !~ 'unwatch|listen postbag' and state_change < clock_timestamp() - interval '50 ms'`,
+/** Resolves when a receive from this queue waits: when the server is told of its messages, or has just asked whether there are any. */
+export async function isWaiting({ database }: Target, queue: string): Promise<void> {
+  const { pool } = database
+  const asked = async () => {
+    const { rows } = await pool.query<{ asked: string | null }>(
+      `select string_agg(pid || ' ' || query_start, ',' order by pid) as asked from pg_stat_activity
+      where application_name = 'postbag' and datname = current_database() and query like '%postbag.prospects%'`,
     )
-    return rowCount === 1
+    return rows[0]?.asked ?? ''
   }
-  const newest = async () => {
-    const { rows } = await database.pool.query<{ looked: Date; state: string }>(
-      `select state_change as looked, state from pg_stat_activity
-      where application_name = 'postbag' and datname = current_database() and query like '%postbag.receive%'
-      order by state_change desc limit 1`,
-    )
-    return rows[0]
-  }
-  const before = await newest()
-  await until('the next look', async () => {
-    const now = await newest()
-    if (await isTold()) return true
-    return (now?.state === 'idle' && now.looked.getTime() !== before?.looked.getTime()) || undefined
+  const before = await asked()
+  await until('a receive that waits', async () => {
+    if ((await watchers(pool, queue)).length > 0) return true
+    const now = await asked()
+    return (now !== '' && now !== before) || undefined
   })
 }

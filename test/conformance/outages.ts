@@ -1,7 +1,7 @@
 /* What happens while the database is away, and after. These disturb the others, so each runs alone. */
 import assert from 'node:assert/strict'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { justLooked, whileDatabaseIsAway, whileMessagesAreLocked } from './disturb.ts'
+import { on } from '../support/sql-verbs.ts'
+import { isWaiting, whileDatabaseIsAway, whileMessagesAreLocked } from './disturb.ts'
 import { type Answer, assertProblem, type Case, call, json } from './target.ts'
 import { newQueue } from './test-queue.ts'
 
@@ -44,15 +44,14 @@ export const outageCases: readonly Case[] = [
     async run(target) {
       const queue = await newQueue(target)
       const outlives = queue.receiveOne({ waitSeconds: 20 })
-      await sleep(600)
-      await justLooked(target)
+      await isWaiting(target, queue.name)
       target.proxy.cut()
-      await justLooked(target)
-      await queue.send({ body: 'after the cut' })
+      await isWaiting(target, queue.name)
+      await on(target.database.pool, queue.name).send('after the cut')
       assert.equal((await outlives).body, 'after the cut')
 
       const givesUp = queue.post('receive', { body: { waitSeconds: 20 } })
-      await sleep(300)
+      await isWaiting(target, queue.name)
       await whileDatabaseIsAway(target, async () => assertAway(await givesUp))
     },
   },

@@ -400,9 +400,12 @@ describe('without its connection', () => {
     await until('the watch', async () => (await watchers(own.pool, queue))[0])
 
     const senders = Array.from({ length: 8 }, async (_, sender) => {
-      for (let sent = 0; sent < 50; sent++) await on(own.pool, queue).send(sender * 50 + sent)
+      for (let sent = 0; sent < 50; sent++) {
+        await on(own.pool, queue).send(sender * 50 + sent)
+        await sleep(10)
+      }
     })
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 5; round++) {
       await proxy.refuse()
       await sleep(50)
       await proxy.restore()

@@ -78,7 +78,10 @@ export function receivesOver(hub: Hub, executor: Executor): Receives {
         },
       })
       if (leaseSeconds === undefined && messages.length > 0) {
-        await ack(executor, queue, { receipts: messages.map(({ receipt }) => receipt) })
+        // (It may hold though its answer was lost; and what was received was received, acked or not.)
+        await ack(executor, queue, { receipts: messages.map(({ receipt }) => receipt) }).catch((error) => {
+          if (error.code !== 'database_unavailable') throw error
+        })
       }
       return messages.map(({ body }) => body)
     },
