@@ -3,7 +3,7 @@
  *  1. A connection belongs to the request that opened it; in the hands of another it hangs. So each request has its own pool of one
  *     (of six that the platform allows), which connects with the first query: a request that is refused opens nothing.
  *  2. When the client goes away, all that runs for it is cut at once, perhaps between a claim and giving it back. So it is held until
- *     it is done (waitUntil), and the request's signal (flag enable_request_signal) ends a wait.
+ *     it is done (waitUntil), a stream until its end, and the request's signal (flag enable_request_signal) ends a wait.
  *  3. Hyperdrive answers from a cache what looks like a read, for 60 s. So caching must be off in its configuration; and should it
  *     not be, every statement names clock_timestamp(), whose answers are not cached (test/functions/hyperdrive.test.ts).
  *  4. Hyperdrive gives each transaction any session. So nothing listens through it. (It would know prepared statements by name; but a
@@ -33,8 +33,14 @@ export default {
       if (!env.HYPERDRIVE) throw new Error(noDatabase)
       app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
       const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
-      const answer = Promise.resolve(app.fetch(request, { executor: pool, hub: createPollHub({ executor: pool }) }))
-      lifetime.waitUntil(answer.finally(() => pool.end()))
+      let kept: Promise<unknown> | undefined
+      const keep = (work: Promise<unknown>) => {
+        kept = work
+      }
+      const answer = Promise.resolve(
+        app.fetch(request, { executor: pool, hub: createPollHub({ executor: pool }), keep }),
+      )
+      lifetime.waitUntil(answer.then(() => kept).finally(() => pool.end()))
       return await answer
     } catch (error) {
       // The app answers what goes wrong inside it; what comes here is a Worker that lacks a setting.

@@ -11,13 +11,15 @@ import { bodyLimit } from 'hono/body-limit'
 import { requestId } from 'hono/request-id'
 import type { AppConfig } from './config.ts'
 import { QueueError } from './errors.ts'
+import { crossOrigin } from './http/cross-origin.ts'
 import { createDoor, type Door, type DoorEnv, type Log, refuseOtherMethods } from './http/door.ts'
 import { mountHealthRoutes } from './http/health-routes.ts'
 import { mountLeaseRoutes } from './http/lease-routes.ts'
 import { mountMaintainRoutes } from './http/maintain-routes.ts'
 import { mountMessageRoutes } from './http/message-routes.ts'
-import { problemResponse } from './http/problem.ts'
+import { problemOf, problemResponse } from './http/problem.ts'
 import { mountQueueRoutes } from './http/queue-routes.ts'
+import { mountStreamRoute } from './http/stream-route.ts'
 import { maxRequestBytes } from './limits.ts'
 
 export type { Dependencies, Door, Log } from './http/door.ts'
@@ -35,20 +37,26 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
     await next()
     // So that a stopping server need not wait for connections that are merely kept open.
     if (context.env.hub.closed) context.header('connection', 'close')
-    const { error } = context
-    log({
-      time: new Date().toISOString(),
-      level: context.res.status >= 500 ? 'error' : 'info',
-      requestId: context.get('requestId'),
-      method: context.req.method,
-      path: context.req.path,
-      status: context.res.status,
-      millis: Math.round(performance.now() - started),
-      // Our own messages quote what was given; the log must not.
-      error: error instanceof QueueError ? error.code : error?.stack,
-    })
+    const { status } = context.res
+    const write = (error: unknown) =>
+      log({
+        time: new Date().toISOString(),
+        level: (error ? problemOf(error, undefined).status : status) >= 500 ? 'error' : 'info',
+        requestId: context.get('requestId'),
+        method: context.req.method,
+        path: context.req.path,
+        status,
+        millis: Math.round(performance.now() - started),
+        // Our own messages quote what was given; the log must not.
+        error: error instanceof QueueError ? error.code : (error as Error | undefined)?.stack,
+      })
+    const streamed = context.get('streamed')
+    if (!streamed) return write(context.error)
+    const written = streamed.then(write)
+    context.env.keep?.(written)
   })
   app.use(boundedBody)
+  app.use('/v1/*', crossOrigin(config.access))
   app.use('/v1/*', async (context, next) => {
     if (context.env.hub.closed)
       throw new QueueError('server_stopping', 'this server is stopping: try again, another answers')
@@ -65,6 +73,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountQueueRoutes(app, config.access)
   mountMessageRoutes(app, config.access)
   mountLeaseRoutes(app, config.access)
+  mountStreamRoute(app, config.access)
   mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)
   refuseOtherMethods(app)

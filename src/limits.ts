@@ -42,6 +42,10 @@ export const maxDedupWindowSeconds = 86_400
 /** Longest wait of one receive in seconds: platforms cut requests at about 30. */
 export const maxWaitSeconds = 20
 
+/** Longest stream, and longest silence in one, in seconds. */
+export const maxStreamSeconds = 300
+export const maxHeartbeatSeconds = 60
+
 /** Highest priority a queue may be configured for. */
 export const maxPriority = 9
 

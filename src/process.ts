@@ -27,7 +27,7 @@ export interface ServerProcessOptions extends ProcessOptions {
 export interface RunningServer {
   /** Where it listens, such as http://127.0.0.1:8787 */
   readonly url: string
-  /** Stop accepting, answer the waiting receives, finish what runs, close the pool. */
+  /** Stop accepting, answer the waiting receives, end the streams, finish what runs, close the pool. */
   stop(): Promise<void>
 }
 
@@ -48,17 +48,24 @@ export function createProcess(options: ProcessOptions): Process {
     say: (wakeUp) => log({ time: new Date().toISOString(), level: 'info', wakeUp }),
   })
   const app = createApp(options, log)
+  const kept = new Set<Promise<unknown>>()
   let stopped: Promise<void> | undefined
 
   async function stop(finishServer: () => Promise<unknown>): Promise<void> {
     const silent = hub.close()
     await finishServer()
-    await silent
+    await Promise.all([silent, ...kept])
     await pool.end()
   }
 
+  /** What goes on after its answer has begun: a stream. */
+  function keep(work: Promise<unknown>): void {
+    kept.add(work)
+    work.finally(() => kept.delete(work))
+  }
+
   return {
-    fetch: (request) => app.fetch(request, { executor, hub }),
+    fetch: (request) => app.fetch(request, { executor, hub, keep }),
     stop: (finishServer = async () => {}) => (stopped ??= stop(finishServer)),
   }
 }

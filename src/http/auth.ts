@@ -5,11 +5,19 @@ import { type Access, isLoopback } from '../config.ts'
 import { QueueError } from '../errors.ts'
 import { type Action, allows, verifyToken } from './token.ts'
 
-/** @throws QueueError token_missing, token_invalid, token_expired, scope_missing. */
-export async function authorize(access: Access, request: Request, action: Action, queue: string): Promise<void> {
+/** @param tokenInQuery counts if there is no header
+ * @throws QueueError token_missing, token_invalid, token_expired, scope_missing. */
+export async function authorize(
+  access: Access,
+  request: Request,
+  action: Action,
+  queue: string,
+  tokenInQuery?: string,
+): Promise<void> {
   if (access.kind === 'open') return refuseOtherSites(request)
 
-  const [, token] = /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '') ?? []
+  const header = request.headers.get('authorization')
+  const token = header === null ? tokenInQuery : /^Bearer +(\S+)$/i.exec(header)?.[1]
   if (!token) throw new QueueError('token_missing', 'the header "Authorization: Bearer <token>" is missing')
   const scopes = await verifyToken(access.secret, token)
   if (allows(scopes, action, queue)) return
@@ -28,6 +36,7 @@ function refuseOtherSites(request: Request): void {
   )
 }
 
-function hostnameOf(origin: string): string {
+/** The host of an origin; itself if it has none ("null"). */
+export function hostnameOf(origin: string): string {
   return URL.canParse(origin) ? new URL(origin).hostname : origin
 }

@@ -18,6 +18,8 @@ import { parseJson, queryOf, utf8, validate } from './validate.ts'
 export interface Dependencies {
   readonly executor: Executor
   readonly hub: Hub
+  /** Told of work that goes on after the answer was given (a stream): until it is done, what came with the request must last. */
+  readonly keep?: (work: Promise<unknown>) => void
 }
 
 /** What a line of the log tells. Never a body, a token or a header. */
@@ -25,7 +27,11 @@ export type Log = (line: Readonly<Record<string, string | number | undefined>>) 
 
 export interface DoorEnv {
   Bindings: Dependencies
-  Variables: { requestId: string }
+  Variables: {
+    requestId: string
+    /** Of an answer that is a stream: resolves at its end, with the error that ended it, if one did. */
+    streamed?: Promise<unknown>
+  }
 }
 
 export type Door = OpenAPIHono<DoorEnv>
@@ -42,7 +48,11 @@ export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly body?: Body
   /** True if the handler reads and checks body and query itself, because other content types than JSON are taken too. */
   readonly readsBody?: boolean
+  /** True if the token may also be the query's access_token. */
+  readonly tokenInQuery?: boolean
   readonly answer: Schema
+  /** Media type of the answer. Defaults to JSON's. */
+  readonly answerType?: string
   /** Status of success. Defaults to 200. */
   readonly status?: number
 }
@@ -84,7 +94,8 @@ export function endpoint<Query extends Schema, Body extends Schema>(
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
     const named = context.req.param('queue') ?? ''
-    await authorize(access, context.req.raw, needs, named)
+    const inQuery = declared.tokenInQuery ? context.req.query('access_token') : undefined
+    await authorize(access, context.req.raw, needs, named, inQuery)
     return handle({
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
       id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
@@ -132,7 +143,7 @@ export function jsonText(context: Context<DoorEnv>, text: string): Response {
 const Nothing = fields({})
 
 function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
-  const { method, path, summary, needs, query, body, answer, status = 200 } = declared
+  const { method, path, summary, needs, query, body, answer, answerType = 'application/json', status = 200 } = declared
   const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
   door.openAPIRegistry.registerPath({
     method,
@@ -155,7 +166,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
       }),
     },
     responses: {
-      [status]: { description: 'Done.', ...json(answer) },
+      [status]: { description: 'Done.', content: { [answerType]: { schema: answer } } },
       default: {
         description: 'Refused, or failed; `code` says why.',
         content: { 'application/problem+json': { schema: Problem } },

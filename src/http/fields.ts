@@ -42,6 +42,11 @@ export function flag(description: string) {
   return z.boolean(rule('true or false')).optional().describe(description)
 }
 
+/** A flag in a query string. */
+export function flagFromText(description: string) {
+  return z.preprocess((value) => value === 'true' || (value === 'false' ? false : value), flag(description))
+}
+
 /** One of several words. */
 export function oneOf<const Words extends readonly [string, string, ...string[]]>(words: Words, description: string) {
   const listed = `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`

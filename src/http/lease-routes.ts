@@ -1,7 +1,7 @@
 /* /v1/queues/{queue}/receive, ack, nack, extend: what consumers do. */
 import type { Access } from '../config.ts'
 import { ackAndReceive, receive } from '../queue/receive.ts'
-import { ack, extend, nack } from '../queue/settle.ts'
+import { ack, extend, giveBack, nack } from '../queue/settle.ts'
 import { longPoll } from '../wakeup/long-poll.ts'
 import type { Settlement } from '../wire.ts'
 import { type Door, endpoint, jsonText } from './door.ts'
@@ -45,16 +45,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
           acked = first.acked
           return first.messages
         },
-        giveBack: async (taken) => {
-          // With autoAck they are gone: that is what "at most once" means.
-          if (body.autoAck) return
-          await nack(
-            executor,
-            queue,
-            { receipts: taken.map(({ receipt }) => receipt), delaySeconds: 0, untried: true },
-            alone,
-          )
-        },
+        giveBack: (taken) => giveBack(executor, queue, taken, alone),
       })
       return jsonText(context, messagesJson(messages, acked && { acks: acked }))
     },

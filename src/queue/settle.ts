@@ -1,7 +1,7 @@
 /* ack, nack, extend: what the owner of a lease does with it. One outcome per receipt, in their order; a refused receipt changes
  * nothing. All in the executor's transaction, so that work and ack can commit together. */
 import { call, callList, type Executor, withPatience } from '../db/call.ts'
-import type { AckRequest, ExtendRequest, NackRequest, Settlement } from '../wire.ts'
+import type { AckRequest, ExtendRequest, NackRequest, ReceivedMessage, Settlement } from '../wire.ts'
 import { type Terms, termsToSql } from './terms.ts'
 
 /** The messages are done: delete them.
@@ -54,6 +54,17 @@ export async function nack(
       untried,
     ],
   )
+}
+
+/** Give back what nobody got: at once, and the attempt does not count. With autoAck it is gone: that is what "at most once" means. */
+export async function giveBack(
+  executor: Executor,
+  queue: string,
+  messages: readonly Pick<ReceivedMessage, 'receipt'>[],
+  terms: Terms = {},
+): Promise<void> {
+  const receipts = messages.flatMap(({ receipt }) => receipt || [])
+  if (receipts.length > 0) await nack(executor, queue, { receipts, delaySeconds: 0, untried: true }, terms)
 }
 
 /** Keep messages for leaseSeconds from now on.

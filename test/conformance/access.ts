@@ -49,6 +49,7 @@ const needs: Readonly<Record<string, readonly (readonly [string, string, Call])[
     ['GET', '/messages', {}],
     ['GET', '/messages?state=dead', {}],
     ['GET', '/stats', {}],
+    ['GET', '/stream?seconds=1', {}],
     ['GET', '', {}],
   ],
   admin: [

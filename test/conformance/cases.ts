@@ -19,6 +19,7 @@ import { retryCases } from './retries.ts'
 import { searchCases } from './searches.ts'
 import { sendCases } from './sends.ts'
 import { serviceCases } from './service.ts'
+import { streamCases } from './streams.ts'
 import type { Case } from './target.ts'
 import { waitCases } from './waits.ts'
 
@@ -39,6 +40,7 @@ export const cases: readonly Case[] = [
   ...lookCases,
   ...searchCases,
   ...waitCases,
+  ...streamCases,
   ...refusalCases,
   ...boundCases,
   ...accessCases,

@@ -1,6 +1,6 @@
 /* The conformance list against the Node server. */
-import assert from 'node:assert/strict'
 import { startServer } from '../../functions/node.ts'
+import { leaveByFetch } from './leave.ts'
 import { conformanceOf } from './suite.ts'
 
 conformanceOf({
@@ -13,7 +13,5 @@ conformanceOf({
       port: 0,
       log: (line) => onLog(JSON.stringify(line)),
     }),
-  async leave(url, request, afterMillis) {
-    await assert.rejects(fetch(url, { ...request, signal: AbortSignal.timeout(afterMillis) }), { name: 'TimeoutError' })
-  },
+  leave: leaveByFetch,
 })

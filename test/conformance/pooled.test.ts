@@ -1,7 +1,7 @@
 /* The conformance list against the Node server behind a transaction pooler, without and with a direct address to listen on. */
-import assert from 'node:assert/strict'
 import { startServer } from '../../functions/node.ts'
 import { startTransactionPooler } from '../support/transaction-pooler.ts'
+import { leaveByFetch } from './leave.ts'
 import { conformanceOf } from './suite.ts'
 
 for (const hasDirectUrl of [false, true]) {
@@ -19,10 +19,6 @@ for (const hasDirectUrl of [false, true]) {
       })
       return { url: server.url, stop: () => server.stop().finally(pooler.stop) }
     },
-    async leave(url, request, afterMillis) {
-      await assert.rejects(fetch(url, { ...request, signal: AbortSignal.timeout(afterMillis) }), {
-        name: 'TimeoutError',
-      })
-    },
+    leave: leaveByFetch,
   })
 }

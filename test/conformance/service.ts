@@ -15,6 +15,7 @@ const endpoints = [
   'GET /v1/queues/{queue}/messages',
   'GET /v1/queues/{queue}/messages/{id}',
   'GET /v1/queues/{queue}/stats',
+  'GET /v1/queues/{queue}/stream',
   'POST /v1/maintain',
   'POST /v1/queues/{queue}/ack',
   'POST /v1/queues/{queue}/extend',

@@ -28,7 +28,7 @@ export interface Target {
   readonly proxy: TcpProxy
   /** What it has logged, oldest first. */
   readonly log: readonly string[]
-  /** Send a request, and go away after so many milliseconds without having waited for the answer. */
+  /** Send a request, and go away after so many milliseconds, before the end of the answer. */
   leave(path: string, request: RequestInit, afterMillis: number): Promise<void>
 }
 

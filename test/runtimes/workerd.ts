@@ -73,8 +73,8 @@ const front = `export default {
     const body = !request.body ? null : request.headers.has('content-length') ? bytes : unsized()
     const inner = new Request(request.url, { method: request.method, headers: request.headers, body })
     if (millis === null) return env.POSTBAG.fetch(inner)
-    const gone = () => new Response(null, { status: 204 })
-    return env.POSTBAG.fetch(inner, { signal: AbortSignal.timeout(Number(millis)) }).catch(gone)
+    const answer = env.POSTBAG.fetch(inner, { signal: AbortSignal.timeout(Number(millis)) })
+    return answer.then((response) => response.text()).catch(() => new Response(null, { status: 204 }))
   },
 }`
 
