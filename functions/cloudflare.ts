@@ -32,7 +32,7 @@ export default {
     try {
       if (!env.HYPERDRIVE) throw new Error(noDatabase)
       app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
-      const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
+      const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1, answerTimeoutMillis: 30_000 })
       let kept: Promise<unknown> | undefined
       const keep = (work: Promise<unknown>) => {
         kept = work

@@ -14,9 +14,13 @@ export async function startServer(options: ServerProcessOptions): Promise<Runnin
   const listening = Promise.withResolvers<number>()
   const server = serve({ fetch, hostname: host, port }, (address) => listening.resolve(address.port))
   server.once('error', listening.reject)
+  const realPort = await listening.promise.catch(async (error) => {
+    await stop()
+    throw error
+  })
 
   return {
-    url: urlOf(host, await listening.promise),
+    url: urlOf(host, realPort),
     stop: () =>
       stop(() => {
         const closed = new Promise((resolve) => server.close(resolve))

@@ -1,5 +1,5 @@
 /* What a process that lives holds, for any number of requests: a pool with statements by name, sends and acks that share transactions,
- * a hub that the database tells of messages, and the app. It opens nothing before a request needs it. The entries of platforms with
+ * a hub that the database tells of messages, and the app. It opens nothing before a request needs it, but to try LISTEN once. The entries of platforms with
  * such processes (Node, Deno, Bun, Supabase Edge) put their server before it. */
 import { coalescing, createApp, type Log } from './app.ts'
 import type { AppConfig } from './config.ts'
@@ -11,6 +11,10 @@ export interface ProcessOptions extends AppConfig {
   /** The same database without a transaction pooler in between, to listen on. Defaults to databaseUrl. */
   readonly directUrl?: string | undefined
   readonly maxConnections?: number
+  /** How long a request waits for the answer to a statement, in milliseconds (db/connect.ts says what that means). Defaults to 30,000. */
+  readonly answerTimeoutMillis?: number
+  /** How often the connection that listens is pinged while somebody waits, in milliseconds. Defaults to 15,000. */
+  readonly pingMillis?: number
   /** Whether sends and acks that arrive together share a transaction. Defaults to true; false is for comparing. */
   readonly coalesce?: boolean
   /** One line per request, and one when waiting receives learn of messages in another way than before. Defaults to JSON on standard output. */
@@ -39,12 +43,19 @@ export interface Process {
 }
 
 export function createProcess(options: ProcessOptions): Process {
-  const { coalesce = true, log = (line) => console.log(JSON.stringify(line)), maxConnections = 10 } = options
-  const pool = connect(options.databaseUrl, { maxConnections })
+  const {
+    coalesce = true,
+    log = (line) => console.log(JSON.stringify(line)),
+    maxConnections = 10,
+    answerTimeoutMillis = 30_000,
+    pingMillis = 15_000,
+  } = options
+  const pool = connect(options.databaseUrl, { maxConnections, answerTimeoutMillis })
   const executor = coalesce ? coalescing(preparing(pool)) : preparing(pool)
   const hub = createListenHub({
     url: options.directUrl ?? options.databaseUrl,
     executor,
+    pingMillis,
     say: (wakeUp) => log({ time: new Date().toISOString(), level: 'info', wakeUp }),
   })
   const app = createApp(options, log)

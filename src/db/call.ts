@@ -115,7 +115,7 @@ function brokenRule(constraint: string, cause: Error): QueueError {
 /** pg and workerd say these without a code; several failed addresses come as one error with the real ones inside. */
 function isBrokenConnection(error: Error): boolean {
   if (error instanceof AggregateError) return error.errors.every((inner) => asQueueError(inner) instanceof QueueError)
-  return /^(Connection terminated|timeout (exceeded )?when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|proxy request failed|Network connection lost|connection attempt failed)/i.test(
+  return /^(Connection terminated|timeout (exceeded )?when trying to connect|timeout expired|Query read timeout|Client has encountered a connection error|Client was closed|proxy request failed|Network connection lost|connection attempt failed)/i.test(
     error.message,
   )
 }

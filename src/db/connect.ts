@@ -10,6 +10,10 @@ export interface ConnectOptions {
   readonly maxConnections?: number
   /** How long to wait for a connection before the database counts as away, in milliseconds. Defaults to 5000. */
   readonly connectTimeoutMillis?: number
+  /** How long to wait for the answer to a statement before the database counts as away, in milliseconds; whether it was carried out is then not
+   * known. Defaults to for ever, as a migration may take its time. Too short: the purge of a huge queue goes on unheard; too long: so long
+   * does a request hang whose connection was lost without a word. */
+  readonly answerTimeoutMillis?: number
 }
 
 /** A pool on a connection string: connects with the first call. A connection that breaks while idle is dropped, and the next call
@@ -20,8 +24,10 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: options.connectTimeoutMillis ?? 5000,
     application_name: 'postbag',
+    ...(options.answerTimeoutMillis !== undefined && { query_timeout: options.answerTimeoutMillis }),
     // So that a connection that died without a word is noticed (on Workers this does nothing).
     keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
   })
   // Without a listener a lost idle connection would end the process; the pool has already forgotten it.
   pool.on('error', () => {})

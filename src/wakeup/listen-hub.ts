@@ -40,6 +40,9 @@ export interface ListenHubOptions {
   /** How long the connection, and the watch of a queue, outlive the last waiter, in milliseconds. Defaults to a minute. Too short: a consumer
    * that comes again opens another; too long: a database that sleeps when nobody is connected does not. */
   readonly lingerMillis?: number
+  /** How often the connection is pinged while somebody waits, in milliseconds. Defaults to 15,000. An answer may take a third of that: until
+   * then nobody who waits is told anything, if the connection is lost without a word. */
+  readonly pingMillis?: number
   /** Hears of a change of mode, in words. */
   readonly say?: (mode: string) => void
 }
@@ -80,7 +83,8 @@ const longestFenceMillis = 1000
 /** setTimeout takes no more than 31 bits. */
 const longestTimerMillis = 2 ** 31 - 1
 
-export function createListenHub({ url, executor, lingerMillis = 60_000, say }: ListenHubOptions): Hub {
+export function createListenHub(options: ListenHubOptions): Hub {
+  const { url, executor, lingerMillis = 60_000, pingMillis = 15_000, say = () => {} } = options
   const queues = new Map<string, Awaited>()
   const toWatch = new Set<Awaited>()
   const toUnwatch = new Set<string>()
@@ -92,9 +96,9 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
 
   const poll = createPoll(executor)
   const listener = createListener(
-    url,
-    executor,
+    { url, executor, pingMillis, say },
     {
+      isAwaited: () => [...queues.values()].some(({ line }) => line.length > 0),
       onReady() {
         for (const queue of poll.stop()) ask(awaitedFor(queue))
       },
@@ -115,8 +119,8 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
         if (awaited) hint(awaited, 1, true)
       },
     },
-    say,
   )
+  listener.tryOut()
 
   function awaitedFor(queue: string): Awaited {
     const known = queues.get(queue)
@@ -340,7 +344,7 @@ export function createListenHub({ url, executor, lingerMillis = 60_000, say }: L
     clearTimeout(awaited.timer)
     queues.delete(awaited.queue)
     poll.forget(awaited.queue)
-    if (queues.size > 0) return
+    if (queues.size > 0 || closed) return
     clearTimeout(lingering)
     lingering = setTimeout(() => void listener.close(), lingerMillis)
   }

@@ -2,9 +2,12 @@
  * is lost (at once, then after a pause that grows from 50 ms to a second, until it was of use).
  *
  *  1. It is believed only when it has been tried: a notification sent through the pool must come back on it within 2 s of its commit. Behind a pooler
- *     that gives each transaction another session, none comes, and then nothing may be locked there either. (Tried again every minute.)
- *  2. A peer that is gone without a word is noticed by TCP's own probes (after 10 s without traffic, one a second, ten times), not by
- *     queries: nobody is asked anything while nothing happens.
+ *     that gives each transaction another session, none comes, and then nothing may be locked there either. (Tried again every minute.) The first
+ *     trial is made at the start of the process, so that it can say at once how it works; it holds up nobody, and what it opened is closed
+ *     again if nobody waits yet: a database that sleeps when nobody is connected is not kept awake.
+ *  2. A peer that is gone without a word is noticed by TCP's own probes (after 10 s without traffic, one a second, ten times), and where something
+ *     in between still answers those, by pings: while somebody waits, every 15 s. They are messages of the protocol, no statements: nobody
+ *     is asked anything while nothing happens.
  *  3. Whatever fails on it ends it, and with it its locks: what a new one is to watch is said anew. */
 import pg from 'pg'
 import type { Executor } from '../db/call.ts'
@@ -17,7 +20,18 @@ export interface Watched extends Prospect {
   readonly snapshot: string
 }
 
+export interface ListenerOptions {
+  readonly url: string
+  /** What notifies it on trial. */
+  readonly executor: Executor
+  /** How often it is pinged while somebody waits, in milliseconds; an answer may take a third of that. */
+  readonly pingMillis: number
+  /** Hears of a change of mode. */
+  readonly say: (mode: string) => void
+}
+
 export interface ListenerEvents {
+  isAwaited(): boolean
   onReady(): void
   onLost(): void
   onNotification(queue: string): void
@@ -27,6 +41,8 @@ export interface Listener {
   readonly isReady: boolean
   /** What it does or why it does not, in words. */
   readonly mode: string
+  /** Find out whether it works, and close it again unless it is to be open by then. */
+  tryOut(): void
   /** Connect, if it is not done or being done. */
   open(): void
   /** @param costly where it is too early to find out anew what was expensive: then it may be worth looking now, who knows */
@@ -44,24 +60,25 @@ const shortestPauseMillis = 50
 const longestPauseMillis = 1000
 /** Longer than any of its statements takes. */
 const statementMillis = 10_000
+const farewellMillis = 1000
+
+const listening = 'listen: a notification to itself arrived'
+const atRest = 'listen, when somebody waits: a notification to itself arrived'
+const unheard = `a notification to itself did not arrive within ${trialMillis / 1000} s: is a transaction pooler in between? Set DATABASE_DIRECT_URL`
 
 /* A server's own limits must not end what is to stay; and with a snapshot taken before it watches it would not see what came before. */
 const settings = `set statement_timeout = 0; set lock_timeout = 0; set idle_session_timeout = 0;
   set default_transaction_isolation = 'read committed'; listen postbag`
 
-export function createListener(
-  url: string,
-  executor: Executor,
-  events: ListenerEvents,
-  say: (mode: string) => void = () => {},
-): Listener {
-  let mode = 'listen, when somebody waits'
+export function createListener({ url, executor, pingMillis, say }: ListenerOptions, events: ListenerEvents): Listener {
+  let mode = 'not known yet: it is being tried whether a notification arrives'
   let client: pg.Client | undefined
   let isReady = false
   let isWanted = false
   let pauseMillis = 0
   let statements: Promise<unknown> = Promise.resolve()
   let timer: ReturnType<typeof setTimeout> | undefined
+  let pingTimer: ReturnType<typeof setTimeout> | undefined
 
   function become(next: string): void {
     if (next === mode) return
@@ -88,17 +105,32 @@ export function createListener(
       const isHeard = await hears(made)
       if (client !== made) return
       if (!isHeard) {
-        lose(made, 'a notification did not come back: is that address a transaction pooler? Set DATABASE_DIRECT_URL')
-        retryIn(trialPauseMillis)
+        lose(made, unheard)
+        if (isWanted) retryIn(trialPauseMillis)
         return
       }
     } catch (error) {
       return lose(made, error instanceof Error ? error.message : String(error))
     }
+    if (!isWanted) {
+      client = undefined
+      become(atRest)
+      await leave(made)
+      return
+    }
     isReady = true
     statements = Promise.resolve()
-    become('listen')
+    become(listening)
+    pingLater(made)
     events.onReady()
+  }
+
+  function pingLater(made: pg.Client): void {
+    clearTimeout(pingTimer)
+    pingTimer = setTimeout(async () => {
+      if (events.isAwaited()) await run(() => ping(made, pingMillis / 3)).catch(() => {})
+      if (client === made) pingLater(made)
+    }, pingMillis)
   }
 
   /** Whether what is notified through the pool comes here. */
@@ -124,9 +156,10 @@ export function createListener(
     const wasReady = isReady
     client = undefined
     isReady = false
-    void lost.end().catch(() => {})
-    if (!isWanted) return
+    clearTimeout(pingTimer)
+    void leave(lost)
     become(`poll: ${reason}`)
+    if (!isWanted) return
     retryIn(pauseMillis)
     pauseMillis = Math.min(Math.max(pauseMillis * 2, shortestPauseMillis), longestPauseMillis)
     if (wasReady) events.onLost()
@@ -140,24 +173,31 @@ export function createListener(
     }, millis)
   }
 
-  /** One statement after the other; what was meant for a connection that is lost meanwhile is not said on the next. */
-  function run<Row>(text: string, values: unknown[]): Promise<Row[]> {
+  /** One after the other; what was meant for a connection that is lost meanwhile is not said on the next. */
+  function run<Result>(say: (used: pg.Client) => Promise<Result>): Promise<Result> {
     const meant = client
-    const result = statements.then(() => runOn<Row>(meant, text, values))
+    const result = statements.then(() => runOn(meant, say))
     statements = result.catch(() => {})
     return result
   }
 
-  async function runOn<Row>(used: pg.Client | undefined, text: string, values: unknown[]): Promise<Row[]> {
+  async function runOn<Result>(
+    used: pg.Client | undefined,
+    say: (used: pg.Client) => Promise<Result>,
+  ): Promise<Result> {
     if (!used || used !== client || !isReady) throw new Error('the connection is lost')
     try {
-      const { rows } = await used.query(text, values)
+      const result = await say(used)
       pauseMillis = 0
-      return rows as Row[]
+      return result
     } catch (error) {
       lose(used, error instanceof Error ? error.message : String(error))
       throw error
     }
+  }
+
+  function ask<Row>(text: string, values: unknown[]): Promise<Row[]> {
+    return run(async (used) => (await used.query(text, values)).rows as Row[])
   }
 
   return {
@@ -167,27 +207,51 @@ export function createListener(
     get mode() {
       return mode
     },
+    tryOut() {
+      if (!client) void connect()
+    },
     open() {
       if (isWanted) return
       isWanted = true
       pauseMillis = 0
-      void connect()
+      if (!client) void connect()
     },
-    watch: (queues, costly) => run<Watched>('select * from postbag.watch($1, $2)', [queues, costly]),
-    unwatch: (queues) => run('select postbag.unwatch($1)', [queues]),
-    prospects: (queues) => run<Prospect>('select * from postbag.prospects($1)', [queues]),
+    watch: (queues, costly) => ask<Watched>('select * from postbag.watch($1, $2)', [queues, costly]),
+    unwatch: (queues) => ask('select postbag.unwatch($1)', [queues]),
+    prospects: (queues) => ask<Prospect>('select * from postbag.prospects($1)', [queues]),
     async snapshot() {
-      const [row] = await run<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot', [])
+      const [row] = await ask<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot', [])
       return row?.snapshot ?? ''
     },
     async close() {
       isWanted = false
       clearTimeout(timer)
+      clearTimeout(pingTimer)
       const closing = client
       client = undefined
+      if (isReady) mode = atRest
       isReady = false
-      mode = 'listen, when somebody waits'
-      await closing?.end().catch(() => {})
+      if (closing) await leave(closing)
     },
   }
+}
+
+/** Resolves when the server says that it is ready, which it is asked without a statement: nothing runs, nothing is counted. */
+function ping(client: pg.Client, patienceMillis: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const sync = {
+      submit: (connection: pg.Connection) => connection.sync(),
+      handleReadyForQuery: () => resolve(),
+      handleError: () => reject(new Error(`no answer to a ping within ${patienceMillis / 1000} s`)),
+      query_timeout: patienceMillis,
+    }
+    client.query(sync)
+  })
+}
+
+/** Close a connection; one that does not answer any more is cut. */
+async function leave(client: pg.Client): Promise<void> {
+  const impatience = setTimeout(() => client.connection.stream.destroy(), farewellMillis)
+  await client.end().catch(() => {})
+  clearTimeout(impatience)
 }

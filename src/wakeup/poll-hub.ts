@@ -33,7 +33,7 @@ export function createPollHub({ executor }: PollHubOptions): Hub {
   }
 
   return {
-    mode: 'poll',
+    mode: 'poll: there is no connection to listen on here',
     get closed() {
       return closed
     },

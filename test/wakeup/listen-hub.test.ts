@@ -332,7 +332,7 @@ describe('without its connection', () => {
     const queue = await newQueue(own.database.pool)
     const waiting = own.wait(queue)
     await until('the mode', async () => (own.hub.mode.startsWith('poll') ? true : undefined))
-    assert.match(own.hub.mode, /^poll: a notification did not come back: .*DATABASE_DIRECT_URL$/)
+    assert.match(own.hub.mode, /^poll: a notification to itself did not arrive within 2 s: .*DATABASE_DIRECT_URL$/)
 
     await on(own.database.pool, queue).send(1)
 
