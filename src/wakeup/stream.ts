@@ -81,7 +81,6 @@ export async function openStream<Message>(hub: Hub, stream: MessageStream<Messag
   async function leave(): Promise<void> {
     if (gone.signal.aborted) return
     gone.abort()
-    reader.error(new Error('the reader has gone away'))
     try {
       await looking
       if (held.length > 0) await giveBack(held.splice(0))
@@ -98,7 +97,9 @@ export async function openStream<Message>(hub: Hub, stream: MessageStream<Messag
   }
 
   const watch = setInterval(() => {
-    if (secondsLeft() <= 0 && ++unreadSeconds > patienceSeconds) leave()
+    if (secondsLeft() > 0 || ++unreadSeconds <= patienceSeconds) return
+    reader.error(new Error(`nothing was read for ${patienceSeconds} s after the end of the stream`))
+    leave()
   }, 1000)
   const body = new ReadableStream<Uint8Array>(
     {
