@@ -130,6 +130,7 @@ export function createListenHub(options: ListenHubOptions): Hub {
       wasEmpty: () => isEmpty(made) || poll.hasSeenNothing(queue),
       onRest: (found) => rest(made, found),
       onChange() {
+        if (closed) return
         if (made.state === 'watched') setAlarm(made)
         else forgetIfLeft(made)
       },
@@ -344,7 +345,7 @@ export function createListenHub(options: ListenHubOptions): Hub {
     clearTimeout(awaited.timer)
     queues.delete(awaited.queue)
     poll.forget(awaited.queue)
-    if (queues.size > 0 || closed) return
+    if (queues.size > 0) return
     clearTimeout(lingering)
     lingering = setTimeout(() => void listener.close(), lingerMillis)
   }

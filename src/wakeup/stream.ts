@@ -75,7 +75,8 @@ export async function openStream<Message>(hub: Hub, stream: MessageStream<Messag
       if (gone.signal.aborted) return undefined
     }
     const message = held.shift()
-    return message === undefined ? texts.heartbeat : texts.message(message)
+    if (message !== undefined) return texts.message(message)
+    return secondsLeft() > 0 ? texts.heartbeat : undefined
   }
 
   async function leave(): Promise<void> {

@@ -110,6 +110,36 @@ describe('a server', () => {
     assert.deepEqual(await (await waiting).json(), { messages: [] })
     await assert.rejects(fetch(`${server.url}/healthz`))
   })
+
+  test('that stops ends its streams at once, and does not wait for a client that does not read', async () => {
+    const server = await startOn(0)
+    const queue = `${server.url}/v1/queues/streams`
+    for (const name of [queue, `${queue}-unread`]) await fetch(name, { method: 'PUT' })
+    const idle = await fetch(`${queue}/stream`)
+    const whole = idle.text()
+    // More than what lies between the two holds.
+    for (let sent = 0; sent < 24; sent++) {
+      await fetch(`${queue}-unread/messages`, { method: 'POST', body: 'x'.repeat(700_000) })
+    }
+    const unread = httpRequest(`${queue}-unread/stream?max=24`).end()
+    unread.on('error', () => {})
+    const [response] = (await once(unread, 'response')) as [IncomingMessage]
+    response.on('error', () => {})
+    await sleep(300)
+    const started = performance.now()
+
+    const stopped = server.stop()
+
+    assert.equal(await whole, 'retry: 1000\n\n')
+    assert.ok(performance.now() - started < 3000)
+    await stopped
+    assert.ok(performance.now() - started < 12_000)
+    const { rows } = await database.pool.query(
+      `select count(*) filter (where state = 'ready')::integer as ready from postbag.search('streams-unread', 100)`,
+    )
+    assert.ok(rows[0].ready > 0, 'what was not written is given back')
+    response.destroy()
+  })
 })
 
 function startOn(port: number): Promise<NodeServer> {
