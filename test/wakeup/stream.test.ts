@@ -7,7 +7,8 @@ import { type MessageStream, openStream } from '../../src/wakeup/stream.ts'
 
 /** A stream of what is on the shelf, two messages at a look, and its reader. */
 async function streamOf(shelf: readonly string[], options: Partial<MessageStream<string>> = {}) {
-  const hub = createPollHub()
+  // What it is asked for has no database behind it.
+  const hub = createPollHub({ executor: { query: async () => ({ rows: [] }) } })
   const left = [...shelf]
   const givenBack: string[] = []
   const { body, ended } = await openStream(hub, {
