@@ -25,7 +25,7 @@ export interface Hub {
   wait(queue: string, max: number): Waiter
   /** So many messages may be in the queue now: called by whoever put them there, after the commit. Defaults to 1. */
   poke(queue: string, messages?: number): void
-  /** How it learns of messages, in words, for /healthz. */
+  /** How it learns of messages, and why so, in words, for /healthz. */
   readonly mode: string
   /** True once the process is about to stop: nobody should wait any more. */
   readonly closed: boolean

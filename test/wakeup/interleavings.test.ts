@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { newQueue, on } from '../support/sql-verbs.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/until.ts'
 import { createWaiting, watchers } from './waiting.ts'
 
@@ -73,6 +74,56 @@ test('every message that is committed reaches somebody who waits, whatever the o
     { numRuns: 40, endOnFailure: true },
   )
 })
+
+/** All orders of the steps of two, each of whom keeps its own. */
+function merges(one: readonly string[], other: readonly string[]): string[][] {
+  const [first, ...restOfOne] = one
+  const [second, ...restOfOther] = other
+  if (first === undefined || second === undefined) return [[...one, ...other]]
+  return [
+    ...merges(restOfOne, other).map((steps) => [first, ...steps]),
+    ...merges(one, restOfOther).map((steps) => [second, ...steps]),
+  ]
+}
+
+for (const isolation of ['read committed', 'repeatable read', 'serializable']) {
+  test(`one who sends (${isolation}) and one who looks, then listens, step by step in every order`, async (t) => {
+    const proxy = await startTcpProxy(database.url)
+    const own = await createWaiting(database, { url: proxy.url })
+    t.after(proxy.stop)
+    const sender = await database.connect()
+    // From here on its connection is open, so that holding up its bytes holds up nothing but the listening.
+    const warm = await newQueue(pool)
+    const leave = new AbortController()
+    const warming = own.wait(warm, { signal: leave.signal })
+    await own.watched(warm)
+
+    for (const steps of merges(['begin', 'send', 'commit'], ['look', 'listen'])) {
+      const queue = await newQueue(pool)
+      let waiting: Promise<string[]> = Promise.resolve([])
+      for (const step of steps) {
+        if (step === 'begin') await sender.query(`begin isolation level ${isolation}; select from postbag.queue`)
+        else if (step === 'send') await on(sender, queue).send(1)
+        else if (step === 'commit') await sender.query('commit')
+        else if (step === 'look') {
+          proxy.stall()
+          const { looked } = own
+          waiting = own.wait(queue)
+          await until('the look', async () => own.looked > looked || undefined)
+        } else {
+          await proxy.restore()
+          await Promise.race([own.watched(queue), waiting])
+        }
+      }
+      assert.deepEqual(await waiting, ['1'], steps.join(', '))
+    }
+
+    assert.equal(own.hub.mode, 'listen: a notification to itself arrived')
+    assert.ok(proxy.connections === 1)
+    leave.abort()
+    await warming
+  })
+}
 
 test('a stream of sends of many, beside others that take what there is, leaves nothing behind', async () => {
   const queue = await newQueue(pool)

@@ -7,6 +7,7 @@ import { connect } from '../../src/db/connect.ts'
 import { createDatabase } from '../support/database.ts'
 import { newQueue, on, receipts } from '../support/sql-verbs.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
+import { startTransactionPooler } from '../support/transaction-pooler.ts'
 import { until } from '../support/until.ts'
 import { createWaiting, listenerRests, listenerSettles, listeners, watchers } from './waiting.ts'
 
@@ -322,6 +323,54 @@ describe('waiting costs', () => {
     assert.ok(heard < 400, `${heard} notifications of 800 sends`)
     leave.abort()
     await Promise.all(waiting)
+  })
+})
+
+describe('at its start', () => {
+  test('it is tried whether a notification arrives, and nothing stays open', async () => {
+    const modes: string[] = []
+    const own = await createWaiting(undefined, { say: (mode) => modes.push(mode) })
+
+    await until('the mode', async () => modes[0])
+
+    assert.deepEqual(modes, ['listen, when somebody waits: a notification to itself arrived'])
+    assert.equal(own.hub.mode, modes[0])
+    await until('the end of the connection', async () =>
+      (await listeners(own.database.pool)).length === 0 ? true : undefined,
+    )
+  })
+
+  test('a transaction pooler is recognised, and named as what may be the reason', async () => {
+    const database = await createDatabase()
+    const pooler = await startTransactionPooler(database.url)
+    const own = await createWaiting(database, { url: pooler.url })
+
+    await until('the mode', async () => own.hub.mode.startsWith('poll') || undefined)
+
+    assert.match(
+      own.hub.mode,
+      /^poll: a notification to itself did not arrive within 2 s: is a transaction pooler in between\? Set DATABASE_DIRECT_URL$/,
+    )
+    await pooler.stop()
+  })
+
+  test('a database that is away is no reason to fail, and is said; who waits later is served', async () => {
+    const database = await createDatabase()
+    const proxy = await startTcpProxy(database.url)
+    await proxy.refuse()
+    const own = await createWaiting(database, { url: proxy.url })
+    await until('the mode', async () => own.hub.mode.startsWith('poll: connect ECONNREFUSED') || undefined)
+    await proxy.restore()
+    const queue = await newQueue(database.pool)
+
+    const waiting = own.wait(queue)
+    await own.watched(queue)
+    await on(database.pool, queue).send(1)
+
+    assert.deepEqual(await waiting, ['1'])
+    assert.equal(own.hub.mode, 'listen: a notification to itself arrived')
+    await own.hub.close()
+    await proxy.stop()
   })
 })
 
