@@ -4,13 +4,15 @@
  *     (of six that the platform allows), which connects with the first query: a request that is refused opens nothing.
  *  2. When the client goes away, all that runs for it is cut at once, perhaps between a claim and giving it back. So it is held until
  *     it is done (waitUntil), a stream until its end, and the request's signal (flag enable_request_signal) ends a wait.
- *  3. Hyperdrive answers from a cache what looks like a read, for 60 s. So caching must be off in its configuration; and should it
- *     not be, every statement names clock_timestamp(), whose answers are not cached (test/functions/hyperdrive.test.ts).
+ *  3. Hyperdrive answers from a cache what looks like a read, for 60 s. So caching must be off in its configuration, which the first
+ *     statement of an isolate finds out (db/uncached.ts); and should it be on all the same, every statement names clock_timestamp(),
+ *     whose answers are not cached (test/functions/hyperdrive.test.ts).
  *  4. Hyperdrive gives each transaction any session. So nothing listens through it. (It would know prepared statements by name; but a
  *     connection that lives for one request has nothing to prepare for.) */
 import { createApp, type Door, maintain, notConfigured } from '../src/app.ts'
 import { tokenAccess } from '../src/config.ts'
 import { connect } from '../src/db/connect.ts'
+import { createCacheRefusal } from '../src/db/uncached.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
 
 /** What wrangler.toml binds. */
@@ -26,6 +28,7 @@ interface Lifetime {
 
 /** Holds no I/O, so all requests of the isolate may share it. */
 let app: Door | undefined
+const refusingCaches = createCacheRefusal()
 
 export default {
   async fetch(request: Request, env: WorkerEnv, lifetime: Lifetime): Promise<Response> {
@@ -33,13 +36,12 @@ export default {
       if (!env.HYPERDRIVE) throw new Error(noDatabase)
       app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
       const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1, answerTimeoutMillis: 30_000 })
+      const executor = refusingCaches(pool)
       let kept: Promise<unknown> | undefined
       const keep = (work: Promise<unknown>) => {
         kept = work
       }
-      const answer = Promise.resolve(
-        app.fetch(request, { executor: pool, hub: createPollHub({ executor: pool }), keep }),
-      )
+      const answer = Promise.resolve(app.fetch(request, { executor, hub: createPollHub({ executor }), keep }))
       lifetime.waitUntil(answer.then(() => kept).finally(() => pool.end()))
       return await answer
     } catch (error) {
@@ -54,7 +56,7 @@ export default {
     if (!env.HYPERDRIVE) throw new Error(noDatabase)
     const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
     try {
-      while ((await maintain(pool)).more);
+      while ((await maintain(refusingCaches(pool))).more);
     } finally {
       await pool.end()
     }

@@ -42,7 +42,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/client/': { parts: ['src/wire.ts', 'src/errors.ts'], packages: [] },
   'src/cli/': { parts: ['src/', 'functions/'], packages: ['pg', 'commander', '@hono/node-server'] },
   'functions/': {
-    parts: ['src/app.ts', 'src/process.ts', 'src/config.ts', 'src/db/connect.ts', 'src/wakeup/'],
+    parts: ['src/app.ts', 'src/process.ts', 'src/config.ts', 'src/db/connect.ts', 'src/db/uncached.ts', 'src/wakeup/'],
     packages: ['@hono/node-server', 'cloudflare:workers'],
   },
   'test/': anything,
