@@ -7,17 +7,27 @@
  *  3. Hyperdrive answers from a cache what looks like a read, for 60 s. So caching must be off in its configuration, which the first
  *     statement of an isolate finds out (db/uncached.ts); and should it be on all the same, every statement names clock_timestamp(),
  *     whose answers are not cached (test/functions/hyperdrive.test.ts).
- *  4. Hyperdrive gives each transaction any session. So nothing listens through it. (It would know prepared statements by name; but a
- *     connection that lives for one request has nothing to prepare for.) */
+ *  4. Hyperdrive gives each transaction any session. So nothing listens through it: a Durable Object does, on a connection of its own
+ *     (wakeup/durable-object.ts). (It would know prepared statements by name; but a connection that lives for one request has nothing to
+ *     prepare for.) */
 import { createApp, type Door, maintain, notConfigured } from '../src/app.ts'
 import { tokenAccess } from '../src/config.ts'
-import { connect } from '../src/db/connect.ts'
+import { connect, type Executor } from '../src/db/connect.ts'
 import { createCacheRefusal } from '../src/db/uncached.ts'
+import type { HubEnv } from '../src/wakeup/durable-object.ts'
+import type { Hub } from '../src/wakeup/hub.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
+import { createRemoteHub, type HubNamespace } from '../src/wakeup/remote-hub.ts'
+
+/** The class of the binding HUB. */
+export { WakeupHub } from '../src/wakeup/durable-object.ts'
 
 /** What wrangler.toml binds. */
-export interface WorkerEnv {
-  readonly HYPERDRIVE?: { readonly connectionString: string }
+export interface WorkerEnv extends HubEnv {
+  /** Holds the connection that listens. Without it, or without DATABASE_DIRECT_URL, waiting receives look now and then. */
+  readonly HUB?: HubNamespace
+  /** Among how many objects the queues are divided. Defaults to 1. */
+  readonly HUB_OBJECTS?: string
   /** At least 32 random characters; tokens are signed with it. Without it every request is answered 500. */
   readonly POSTBAG_SECRET?: string
 }
@@ -37,11 +47,12 @@ export default {
       app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
       const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1, answerTimeoutMillis: 30_000 })
       const executor = refusingCaches(pool)
+      const hub = hubFor(env, executor, (work) => lifetime.waitUntil(work))
       let kept: Promise<unknown> | undefined
       const keep = (work: Promise<unknown>) => {
         kept = work
       }
-      const answer = Promise.resolve(app.fetch(request, { executor, hub: createPollHub({ executor }), keep }))
+      const answer = Promise.resolve(app.fetch(request, { executor, hub, keep }))
       lifetime.waitUntil(answer.then(() => kept).finally(() => pool.end()))
       return await answer
     } catch (error) {
@@ -61,6 +72,13 @@ export default {
       await pool.end()
     }
   },
+}
+
+function hubFor(env: WorkerEnv, executor: Executor, keep: (work: Promise<unknown>) => void): Hub {
+  const polling = (why: string): Hub => ({ ...createPollHub({ executor }), mode: `poll: ${why}` })
+  if (!env.HUB) return polling('there is no binding HUB')
+  if (!env.DATABASE_DIRECT_URL) return polling('DATABASE_DIRECT_URL is not set')
+  return createRemoteHub({ namespace: env.HUB, objects: Number(env.HUB_OBJECTS ?? 1), keep })
 }
 
 const noDatabase = 'there is no binding HYPERDRIVE: wrangler.toml says how to make it'

@@ -3,6 +3,7 @@ import { CompiledQuery } from 'kysely'
 import pg from 'pg'
 import type { Executor } from './call.ts'
 
+export type { Executor } from './call.ts'
 export { preparing } from './prepare.ts'
 
 export interface ConnectOptions {

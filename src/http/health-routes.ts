@@ -1,6 +1,6 @@
 /* Health and self-description; open to everybody.
  *
- *   /healthz       is this process alive? Asks nobody. For the platform that restarts it.
+ *   /healthz       is this process alive? Asks no database. For the platform that restarts it.
  *   /readyz        can it serve? Asks the database. For the balancer that sends it requests.
  *   /openapi.json  every endpoint, from the schemas that validate. */
 import { asQueueError } from '../db/call.ts'
@@ -9,7 +9,7 @@ import { schemaVersion } from '../queue/look.ts'
 import type { Door } from './door.ts'
 
 export function mountHealthRoutes(door: Door): void {
-  door.get('/healthz', (context) => context.json({ status: 'ok', wakeUp: context.env.hub.mode }))
+  door.get('/healthz', async (context) => context.json({ status: 'ok', wakeUp: await context.env.hub.mode }))
 
   door.get('/readyz', async (context) => {
     const started = performance.now()
@@ -28,7 +28,7 @@ export function mountHealthRoutes(door: Door): void {
   })
 
   for (const [path, summary] of [
-    ['/healthz', 'Is this process alive? Asks nobody.'],
+    ['/healthz', 'Is this process alive? Asks no database.'],
     ['/readyz', 'Can it serve? Asks the database; 503 if not.'],
   ] as const) {
     door.openAPIRegistry.registerPath({ method: 'get', path, summary, responses: { 200: { description: 'Yes.' } } })

@@ -8,7 +8,8 @@
  *   waiter.leave(found)
  *
  * A hub may hint too often, never too rarely. It hints to no more waiters than there may be messages for, those that came first before the
- * others (wakeup/line.ts). Two hubs: listen-hub.ts is told by the database; poll-hub.ts asks it now and then, where it cannot tell. */
+ * others (wakeup/line.ts). Three hubs: listen-hub.ts is told by the database; poll-hub.ts asks it now and then, where it cannot tell;
+ * remote-hub.ts waits at a listen hub that lives in a Durable Object. */
 
 export interface Waiter {
   /** Whether there may be something already. */
@@ -26,7 +27,7 @@ export interface Hub {
   /** So many messages may be in the queue now: called by whoever put them there, after the commit. Defaults to 1. */
   poke(queue: string, messages?: number): void
   /** How it learns of messages, and why so, in words, for /healthz. */
-  readonly mode: string
+  readonly mode: string | Promise<string>
   /** True once the process is about to stop: nobody should wait any more. */
   readonly closed: boolean
   /** Answer everybody, for good; resolves when nothing is open any more. */

@@ -83,7 +83,7 @@ const longestFenceMillis = 1000
 /** setTimeout takes no more than 31 bits. */
 const longestTimerMillis = 2 ** 31 - 1
 
-export function createListenHub(options: ListenHubOptions): Hub {
+export function createListenHub(options: ListenHubOptions): Hub & { readonly mode: string } {
   const { url, executor, lingerMillis = 60_000, pingMillis = 15_000, say = () => {} } = options
   const queues = new Map<string, Awaited>()
   const toWatch = new Set<Awaited>()

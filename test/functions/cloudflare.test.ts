@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import worker from '../../functions/cloudflare.ts'
 import { signToken } from '../../src/http/token.ts'
 import { bundle } from '../runtimes/bundle.ts'
 import { type RunningWorker, startWorker } from '../runtimes/workerd.ts'
@@ -83,17 +82,18 @@ describe('the connections of a Worker', () => {
 })
 
 describe('a Worker that lacks a setting', () => {
-  const HYPERDRIVE = { connectionString: 'postgres://nobody@127.0.0.1:1/nothing' }
+  const nobody = 'postgres://nobody:nothing@127.0.0.1:1/nothing'
   const lacking = [
-    ['the secret', { HYPERDRIVE }, /POSTBAG_SECRET is not set/],
-    ['a secret of enough characters', { HYPERDRIVE, POSTBAG_SECRET: 'short' }, /at least 32 characters, got 5/],
-    ['the binding', { POSTBAG_SECRET: secret }, /no binding HYPERDRIVE/],
+    ['the secret', nobody, {}, /POSTBAG_SECRET is not set/],
+    ['a secret of enough characters', nobody, { POSTBAG_SECRET: 'short' }, /at least 32 characters, got 5/],
+    ['the binding', undefined, { POSTBAG_SECRET: secret }, /no binding HYPERDRIVE/],
   ] as const
-  for (const [what, env, detail] of lacking) {
-    test(`without ${what} answers every request 500 and says what is missing`, async (t) => {
-      const said = t.mock.method(console, 'error', () => {})
+  for (const [what, databaseUrl, vars, detail] of lacking) {
+    test(`without ${what} answers every request 500 and says what is missing, also in the log`, async () => {
+      const log: string[] = []
+      const lacks = await startWorker(entry, databaseUrl, { vars, onLog: (line) => log.push(line) })
       for (const path of ['/v1/queues', '/healthz', '/openapi.json']) {
-        const answer = await worker.fetch(new Request(`https://example.com${path}`), env, { waitUntil: () => {} })
+        const answer = await fetch(`${lacks.url}${path}`)
 
         assert.equal(answer.status, 500)
         assert.equal(answer.headers.get('content-type'), 'application/problem+json')
@@ -101,7 +101,8 @@ describe('a Worker that lacks a setting', () => {
         assert.equal(problem.code, 'internal')
         assert.match(problem.detail, detail)
       }
-      assert.equal(said.mock.callCount(), 3)
+      await until('the log', async () => log.filter((line) => detail.test(line)).length === 3 || undefined)
+      await lacks.stop()
     })
   }
 })
@@ -114,11 +115,13 @@ describe('what is deployed', () => {
     assert.ok(gzipBytes < mostGzipBytes, `${gzipBytes} bytes`)
   })
 
-  test('is the entry and the binding that wrangler.toml names', () => {
+  test('is the entry, the class and the bindings that wrangler.toml names', () => {
     const toml = readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8')
 
     assert.match(toml, /^main = "functions\/cloudflare\.ts"$/m)
     assert.match(toml, /^binding = "HYPERDRIVE"$/m)
+    assert.match(toml, /^class_name = "WakeupHub"$/m)
+    assert.match(toml, /^new_sqlite_classes = \["WakeupHub"\]$/m)
     assert.match(toml, /^compatibility_flags = .*"enable_request_signal"/m)
   })
 })

@@ -20,15 +20,17 @@ export interface RunningWorker {
 export interface WorkerOptions {
   /** The Worker's text bindings. */
   readonly vars?: Readonly<Record<string, string>>
+  /** Whether it has the Durable Object that wrangler.toml binds. Defaults to false. */
+  readonly hub?: boolean
   /** Gets each line that the Worker logs. Defaults to the terminal. */
   readonly onLog?: (line: string) => void
 }
 
-/** Bundle an entry and serve it. `databaseUrl` is what its Hyperdrive binding HYPERDRIVE connects to. */
+/** Bundle an entry and serve it. `databaseUrl` is what its Hyperdrive binding HYPERDRIVE connects to; undefined: it has none. */
 export async function startWorker(
   entry: string,
-  databaseUrl: string,
-  { vars = {}, onLog = console.log }: WorkerOptions = {},
+  databaseUrl: string | undefined,
+  { vars = {}, hub = false, onLog = console.log }: WorkerOptions = {},
 ): Promise<RunningWorker> {
   const { code, gzipBytes } = await bundle(entry)
   const workers = new Miniflare({
@@ -44,8 +46,9 @@ export async function startWorker(
         modules: true,
         script: code,
         ...settings,
-        hyperdrives: { HYPERDRIVE: databaseUrl },
+        ...(databaseUrl !== undefined && { hyperdrives: { HYPERDRIVE: databaseUrl } }),
         bindings: { ...vars },
+        ...(hub && { durableObjects: { HUB: { className: JSON.parse(setting('class_name')), useSQLite: true } } }),
       },
     ],
   })
@@ -63,6 +66,13 @@ export async function startWorker(
     },
     stop: () => workers.dispose(),
   }
+}
+
+/** Send it a request, and go away after so many milliseconds without having waited for the answer. */
+export async function leaveWorker(url: string, request: RequestInit, afterMillis: number): Promise<void> {
+  const headers = { ...(request.headers as Record<string, string>), 'x-leave-after-millis': String(afterMillis) }
+  const { status } = await fetch(url, { ...request, headers })
+  if (status !== 204) throw new Error(`it was to be left after ${afterMillis} ms, but answered ${status} before`)
 }
 
 const front = `export default {

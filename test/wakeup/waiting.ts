@@ -27,7 +27,7 @@ export interface Receives {
 
 export interface Waiting extends Receives {
   readonly database: TestDatabase
-  readonly hub: Hub
+  readonly hub: ReturnType<typeof createListenHub>
   /** Resolves when the hub is told of this queue. */
   watched(queue: string): Promise<void>
 }
@@ -47,7 +47,7 @@ export async function createWaiting(given?: TestDatabase, options: Partial<Liste
 }
 
 /** The hub, which is closed when the test file ends. */
-export function closedAfter(hub: Hub): Hub {
+export function closedAfter<Made extends Hub>(hub: Made): Made {
   hubs.add(hub)
   return hub
 }

@@ -1,0 +1,17 @@
+/* The conformance list against the Worker with the Durable Object that listens, in workerd. */
+import { fileURLToPath } from 'node:url'
+import { leaveWorker, startWorker } from '../runtimes/workerd.ts'
+import { conformanceOf } from './suite.ts'
+
+const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta.url))
+
+conformanceOf({
+  name: 'Cloudflare Worker with a Durable Object',
+  start: ({ databaseUrl, secret, onLog }) =>
+    startWorker(entry, databaseUrl, {
+      vars: { POSTBAG_SECRET: secret, DATABASE_DIRECT_URL: databaseUrl },
+      hub: true,
+      onLog,
+    }),
+  leave: leaveWorker,
+})
