@@ -130,6 +130,7 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
       wasEmpty: () => isEmpty(made) || poll.hasSeenNothing(queue),
       onRest: (found) => rest(made, found),
       onChange() {
+        // (A timer would keep a process alive that is to end.)
         if (closed) return
         if (made.state === 'watched') setAlarm(made)
         else forgetIfLeft(made)
