@@ -46,7 +46,14 @@ describe('the package', () => {
   })
 
   test('can be imported by each of its names', () => {
-    for (const name of ['postbag', 'postbag/client', 'postbag/node']) {
+    for (const name of [
+      'postbag',
+      'postbag/client',
+      'postbag/node',
+      'postbag/deno',
+      'postbag/bun',
+      'postbag/supabase',
+    ]) {
       const code = `const all = await import('${name}'); if (Object.keys(all).length === 0) throw new Error('empty')`
       run(process.execPath, ['--input-type=module', '--eval', code], app)
     }

@@ -1,0 +1,47 @@
+/* Postbag as a Deno server, on a machine of yours or on Deno Deploy. Its main module is two lines (README.md):
+ *
+ *   import { startServer } from 'npm:postbag/deno'
+ *   await startServer()
+ *
+ * Deno Deploy runs it as "deno run" does: it says where to listen, and ends it with SIGINT. (Not a default export for "deno serve": that
+ * keeps the server to itself, so nobody could stop it in order, and waiting receives would be cut.) */
+import { hostedConfig, refuseOpenDoor } from '../src/config.ts'
+import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+
+/** Of Deno's own API, what is used here. */
+declare const Deno: {
+  readonly env: { toObject(): Record<string, string> }
+  serve(
+    options: { readonly hostname: string; readonly port: number; onListen(): void },
+    handler: (request: Request) => Response | Promise<Response>,
+  ): { readonly addr: { readonly port: number }; shutdown(): Promise<void> }
+  addSignalListener(signal: 'SIGINT' | 'SIGTERM', listener: () => void): void
+  removeSignalListener(signal: 'SIGINT' | 'SIGTERM', listener: () => void): void
+}
+
+const signals = ['SIGINT', 'SIGTERM'] as const
+
+/** Start a server, which SIGINT and SIGTERM stop in order. Options default to what the environment says (serverConfig in src/config.ts).
+ * @throws Error with a sentence that says what to set; Deno's own if it cannot listen. */
+export async function startServer(options: ServerProcessOptions = ofEnvironment()): Promise<RunningServer> {
+  const { access, host, port } = options
+  refuseOpenDoor(access, host)
+  const live = createProcess(options)
+  const server = Deno.serve({ hostname: host, port, onListen() {} }, (request) => live.fetch(request))
+
+  const stop = () =>
+    live
+      .stop(() => server.shutdown())
+      .finally(() => {
+        for (const signal of signals) Deno.removeSignalListener(signal, stop)
+      })
+  for (const signal of signals) Deno.addSignalListener(signal, stop)
+  return { url: urlOf(host, server.addr.port), stop }
+}
+
+/** Where somebody else says where to listen, it is not on loopback only. */
+function ofEnvironment(): ServerProcessOptions {
+  const env = Deno.env.toObject()
+  const isPlaced = env['DENO_DEPLOY'] || env['DENO_SERVE_ADDRESS']
+  return hostedConfig(isPlaced ? { ...env, HOST: '0.0.0.0' } : env)
+}

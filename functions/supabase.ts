@@ -1,0 +1,48 @@
+/* Postbag as a Supabase Edge Function: Deno, where the platform listens, under the function's name. Its index.ts is two lines (README.md):
+ *
+ *   import postbag from 'npm:postbag/supabase'
+ *   Deno.serve(postbag.fetch)
+ *
+ * An isolate lives for 150 to 400 s and serves many requests, so it is a process like others, only a small one: the database gives each
+ * project few connections. It listens on a connection of its own (LISTEN) if that address has sessions, else those who wait look now and
+ * then; which of them, is tried (wakeup/listener.ts). */
+import { notConfigured } from '../src/app.ts'
+import { hostedConfig } from '../src/config.ts'
+import { createProcess, type Process } from '../src/process.ts'
+
+/** Of Deno's own API, what is used here. */
+declare const Deno: { readonly env: { toObject(): Record<string, string> } }
+
+/** Made by the first request, when the environment is known. */
+let live: Process | undefined
+
+function start(): Process {
+  const env = Deno.env.toObject()
+  const SUPABASE_DB_URL = env['SUPABASE_DB_URL']
+  const made = createProcess(
+    hostedConfig({
+      DATABASE_URL: SUPABASE_DB_URL,
+      DATABASE_DIRECT_URL: SUPABASE_DB_URL,
+      POSTBAG_BASE_PATH: '/postbag',
+      POSTBAG_MAX_CONNECTIONS: '3',
+      ...env,
+      // Everybody reaches it.
+      HOST: '0.0.0.0',
+    }),
+  )
+  // The isolate is about to end.
+  addEventListener('beforeunload', () => void made.stop())
+  return made
+}
+
+export default {
+  fetch(request: Request): Response | Promise<Response> {
+    try {
+      live ??= start()
+    } catch (error) {
+      console.error(error)
+      return notConfigured(error)
+    }
+    return live.fetch(request)
+  },
+}

@@ -1,0 +1,105 @@
+/* The duties of a server that is a process of its own, on any runtime: who is let in without a secret, being told of messages, stopping. */
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { before, describe, type TestContext, test } from 'node:test'
+import { signToken } from '../../src/http/token.ts'
+import type { ProgramOptions, RunningProgram } from '../runtimes/process.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { until } from '../support/until.ts'
+
+interface OwnServer {
+  readonly name: string
+  start(options: ProgramOptions): Promise<RunningProgram>
+}
+
+export function ownServerOf({ name, start }: OwnServer): void {
+  describe(`a ${name} server`, () => {
+    let database: TestDatabase
+    before(async () => {
+      database = await createDatabase()
+    })
+
+    const open = async (t: TestContext, env: Readonly<Record<string, string>> = {}) => {
+      const server = await start({ env: { DATABASE_URL: database.url, PORT: '0', ...env } })
+      t.after(() => server.stop('SIGKILL'))
+      return server
+    }
+
+    test('is told of messages by the database, also of those sent in SQL', async (t) => {
+      const { url, startMillis } = await open(t)
+      t.diagnostic(`ready after ${Math.round(startMillis)} ms`)
+
+      const { answer } = await openReceive(url, 'told')
+      await database.pool.query(`select postbag.send('told', '1')`)
+
+      assert.equal((await messagesOf(await answer)).length, 1)
+      assert.equal(await wakeUp(url), 'listen')
+    })
+
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      test(`answers who waits when it gets ${signal}, at once, and ends with 0`, async (t) => {
+        const server = await open(t)
+        const { answer } = await openReceive(server.url, 'stops')
+        const started = performance.now()
+
+        const code = await server.stop(signal)
+
+        assert.equal(code, 0)
+        assert.ok(performance.now() - started < 5000)
+        assert.deepEqual(await messagesOf(await answer), [])
+        await assert.rejects(fetch(`${server.url}/healthz`))
+      })
+    }
+
+    test('lets a receive wait for 20 s', async (t) => {
+      const { url } = await open(t)
+
+      const started = performance.now()
+
+      const { answer } = await openReceive(url, 'patient')
+
+      assert.deepEqual(await messagesOf(await answer), [])
+      assert.ok(performance.now() - started > 19_900)
+    })
+
+    test('does not listen where others reach it without a secret, and not at all without a database', async () => {
+      const env = { DATABASE_URL: database.url, PORT: '0' }
+
+      await assert.rejects(start({ env: { ...env, HOST: '0.0.0.0' } }), /POSTBAG_SECRET is not set: anybody could use/)
+      await assert.rejects(start({ env: { PORT: '0' } }), /DATABASE_URL is not set/)
+    })
+
+    test('ends if its port is taken', async (t) => {
+      const other = createServer().listen(0, '127.0.0.1')
+      t.after(() => other.close())
+      await until('a port', async () => other.address() ?? undefined)
+      const { port } = other.address() as { port: number }
+
+      await assert.rejects(open(t, { PORT: String(port) }), /ended with 1 .*(in use|EADDRINUSE|AddrInUse)/s)
+    })
+  })
+}
+
+/** Make a queue of this name and wait for it; resolves when the server does, and is told by the database. */
+export async function openReceive(
+  url: string,
+  queue: string,
+  secret?: string,
+): Promise<{ readonly answer: Promise<Response> }> {
+  const token = secret === undefined ? '' : await signToken(secret, { scopes: ['admin'], now: new Date() })
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
+  await fetch(`${url}/v1/queues/${queue}`, { method: 'PUT', headers })
+  const answer = fetch(`${url}/v1/queues/${queue}/receive`, { method: 'POST', headers, body: '{"waitSeconds":20}' })
+  await until('LISTEN', async () => ((await wakeUp(url)) === 'listen' ? true : undefined))
+  return { answer }
+}
+
+async function wakeUp(url: string): Promise<string> {
+  const health = (await (await fetch(`${url}/healthz`)).json()) as { wakeUp: string }
+  return health.wakeUp
+}
+
+async function messagesOf(response: Response): Promise<readonly object[]> {
+  assert.equal(response.status, 200)
+  return ((await response.json()) as { messages: object[] }).messages
+}
