@@ -99,7 +99,7 @@ export async function openStream<Message>(hub: Hub, stream: MessageStream<Messag
 
   const watch = setInterval(() => {
     if (secondsLeft() > 0 || ++unreadSeconds <= patienceSeconds) return
-    reader.error(new Error(`nothing was read for ${patienceSeconds} s after the end of the stream`))
+    reader.error(new Error(`nothing moved for ${patienceSeconds} s after the end of the stream`))
     leave()
   }, 1000)
   const body = new ReadableStream<Uint8Array>(

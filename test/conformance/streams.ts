@@ -315,7 +315,7 @@ export const streamCases: readonly Case[] = [
       const queue = await newQueue(target)
       const stream = await open(target, queue)
       await isWaiting(target, queue.name)
-      // (workerd may never tell of a connection that breaks while an answer is on its way.)
+      // (A look that is under way in workerd just then may hang: that stream ends with its time.)
       await sleep(100)
 
       await whileDatabaseIsAway(target, async () => {

@@ -116,7 +116,7 @@ test('a reader who reads nothing for five seconds after the end is not waited fo
 
   assert.equal(await ended, undefined)
   assert.deepEqual(givenBack, ['b'])
-  await assert.rejects(read(), /nothing was read for 5 s after the end of the stream/)
+  await assert.rejects(read(), /nothing moved for 5 s after the end of the stream/)
 })
 
 test('an error of the first look is that of the request, unless time may mend it: then the stream tells it, and ends', async () => {

@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { signToken } from '../../../src/http/token.ts'
-import { longestPollMillis } from '../../../src/wakeup/poll-hub.ts'
 import { startWorker } from '../../runtimes/workerd.ts'
 import type { Bench } from '../bench.ts'
 import { listen, notify } from '../contenders/notify.ts'
@@ -20,7 +19,7 @@ const secret = 'a secret of thirty-two characters'
 
 /** How long the receive waits before something is sent: for its first look, and whatever the object does until it is at rest; and then any
  * part of the pause between two looks. */
-const restMillis = () => 150 + Math.random() * longestPollMillis
+const restMillis = () => 150 + Math.random() * 500
 
 type Send = () => Promise<unknown>
 type Ask = (path: string, json: string) => Promise<string>
