@@ -1,9 +1,378 @@
 --! Previous: sha1:a4efc9dfcfbbc342c146a48b1bc54351a81d2fd3
---! Hash: sha1:fd3f74d22de83c8ad45a92e006c89fe7dc2653db
+--! Hash: sha1:a31ad19eba4a286d9a6d51a60012a8bd32eb6787
 --! Message: flat
 
 --! split: 01-functions.sql
 /* The functions that are new or changed. */
+--! Included functions/order_groups.sql
+/* postbag.order_groups: put the lines of these groups in order: `arrived` stand behind all that others committed before, and the first
+ * in each line is its head. The caller holds the groups' locks, looks at what is committed now (read committed), and pins the plans. */
+create or replace function postbag.order_groups(source_id bigint, groups text[], arrived bigint[], now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  overtaken bigint[];
+  named integer;
+begin
+  if cardinality(arrived) > 0 then
+    -- If the last ones of a line are not just ours, somebody else stands among them.
+    with ours as materialized (
+      select joined.group_key, min(joined.group_position) as first, count(*) as number, array_agg(joined.message_id) as ids
+      from unnest(arrived) as given (message_id)
+      cross join lateral (
+        select message.message_id, message.group_key, message.group_position
+        from postbag.message
+        where message.queue_id = source_id and message.message_id = given.message_id
+        limit 1
+      ) as joined
+      where joined.group_position > 0
+      group by joined.group_key
+    )
+    select array_agg(mixed.message_id order by mixed.message_id) into overtaken
+    from ours
+    cross join lateral unnest(ours.ids) as mixed (message_id)
+    where ours.first <> (
+      select message.group_position
+      from postbag.message
+      where message.queue_id = source_id and message.group_key = ours.group_key and message.group_position is not null
+      order by message.group_position desc
+      limit 1 offset ours.number - 1
+    );
+    if overtaken is not null then
+      perform postbag.stand_last(source_id, overtaken);
+    end if;
+  end if;
+
+  update postbag.message
+  set group_position = 0, available_at = greatest(message.due_at, order_groups.now), due_at = null
+  from (
+    select line.*
+    from unnest(groups) as touched (group_key)
+    cross join lateral (
+      select message.ctid as place, message.group_position
+      from postbag.message
+      where message.queue_id = source_id and message.group_key = touched.group_key and message.group_position is not null
+      order by message.group_position
+      limit 1
+    ) as line
+    where line.group_position > 0
+    -- (All of them; the planner takes a limit for few, and then looks each up by its place.)
+    limit cardinality(groups)
+  ) as first
+  cross join lateral (
+    select message.ctid as place
+    from postbag.message
+    where message.queue_id = source_id and message.ctid = first.place
+    for update skip locked
+  ) as free
+  where message.ctid = free.place;
+  get diagnostics named = row_count;
+
+  -- Some have a head, or nobody in line. The first of another is locked.
+  if named < cardinality(groups) then
+    insert into postbag.group_pending (queue_id, group_key)
+    select source_id, touched.group_key
+    from unnest(groups) as touched (group_key)
+    where (
+      select message.group_position
+      from postbag.message
+      where message.queue_id = source_id and message.group_key = touched.group_key and message.group_position is not null
+      order by message.group_position
+      limit 1
+    ) > 0;
+  end if;
+end
+$$;
+--! EndIncluded functions/order_groups.sql
+--! Included functions/apply_group_changes.sql
+/* postbag.apply_group_changes: what the verbs noted in postbag.group_change becomes true, at the end of their transaction.
+ *
+ *  1. The messages of a group stand in line (group_position). The first one, at position 0, is the head: only it has a finite
+ *     available_at, so claims can see nothing else of the group, and need no other way than for messages without groups. The others
+ *     wait at 'infinity' (due_at keeps their time). Who takes a head may take those behind it, too, under the same lease.
+ *  2. A group needs a new head when messages arrive in an empty one, or when its head goes (acked, dead, purged; in a queue that
+ *     serves its groups fairly: as soon as it is handed out). Each decision looks at the line as it is, so two at the same time for the
+ *     same group would both be wrong; and they must not wait for each other for as long as a user's transaction is open.
+ *  3. So they are made when the transaction commits: a deferred trigger, once for all that it did, under advisory locks on its groups
+ *     (taken in ascending order: no deadlock) that are held for the moment of the commit. Locks are on slots that groups share, so that
+ *     their number is bounded.
+ *  4. Who commits first stands first. Positions are drawn when sending; if someone else committed a later one meanwhile, new ones are
+ *     drawn here.
+ *  5. It never waits for a row (another transaction might hold it and wait for our locks), and a transaction with a snapshot of its
+ *     own (repeatable read) cannot look at the line as it is. Then the group is left in postbag.group_pending: the next transaction that
+ *     touches it, a receive that finds nothing, and any session that has used the queue for a second, settle it. */
+create or replace function postbag.apply_group_changes()
+returns trigger
+language plpgsql
+-- With the owner's rights, so that who may only send needs none on other messages. (A trigger's function cannot be called.)
+security definer
+set search_path = pg_catalog
+as $$
+declare
+  changed record;
+  -- By whose clock: a role that may not delete messages must not make time pass for others'.
+  caller constant text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+  latest constant timestamptz := case
+    when has_table_privilege(caller, 'postbag.message', 'delete') then 'infinity'
+    else clock_timestamp()
+  end;
+begin
+  -- What nearly all transactions do to groups is one change.
+  delete from postbag.group_change as change
+  where change.xact = new.xact and change.change_id = new.change_id
+    and not change.tidies
+    and not exists (select from postbag.group_change as other where other.xact = new.xact and other.change_id <> new.change_id);
+  if found then
+    perform postbag.lock_groups(array(
+      select new.queue_id || ':' || touched.group_key from unnest(new.groups) as touched (group_key)
+    ));
+    perform postbag.change_groups(new.queue_id, new.groups, new.arrived, least(new.changed_at, latest));
+    return null;
+  -- Else the first row of a transaction applies all of them; for the others there is nothing left.
+  elsif not exists (
+    select from postbag.group_change as change where change.xact = new.xact and change.change_id = new.change_id
+  ) then
+    return null;
+  end if;
+
+  -- Tidying comes first: it may add to the changes. (Now, because what is tidied is held until the transaction ends.)
+  perform postbag.tidy_at_commit(tidied.queue_id, least(new.changed_at, latest))
+  from (
+    select distinct change.queue_id from postbag.group_change as change where change.xact = new.xact and change.tidies
+  ) as tidied;
+
+  perform postbag.lock_groups(array(
+    select change.queue_id || ':' || touched.group_key
+    from postbag.group_change as change
+    cross join lateral unnest(change.groups) as touched (group_key)
+    where change.xact = new.xact
+  ));
+  for changed in
+    select
+      changing.queue_id,
+      changing.changed_at,
+      array(
+        select distinct touched.group_key
+        from postbag.group_change as change
+        cross join lateral unnest(change.groups) as touched (group_key)
+        where change.xact = new.xact and change.queue_id = changing.queue_id
+      ) as groups,
+      array(
+        select joined.message_id
+        from postbag.group_change as change
+        cross join lateral unnest(change.arrived) as joined (message_id)
+        where change.xact = new.xact and change.queue_id = changing.queue_id
+      ) as arrived
+    from (
+      select change.queue_id, max(change.changed_at) as changed_at
+      from postbag.group_change as change
+      where change.xact = new.xact
+      group by change.queue_id
+    ) as changing
+  loop
+    perform postbag.change_groups(changed.queue_id, changed.groups, changed.arrived, least(changed.changed_at, latest));
+  end loop;
+  delete from postbag.group_change as change where change.xact = new.xact;
+  return null;
+end
+$$;
+--! EndIncluded functions/apply_group_changes.sql
+--! Included functions/send_to_groups.sql
+/* postbag.send_to_groups: the short way of postbag.send_batch for messages that all have a group, where that is the whole transaction. Then
+ * their places need not be decided when it commits (functions/apply_group_changes.sql), because it commits right after: the groups are locked
+ * first, what is sent stands behind all that others have committed, and the first in an empty line is its head at once.
+ *
+ * Brings nothing, and has done nothing, where that cannot be: the messages have more than a body, a type and a group; a group of the queue
+ * waits for its head; the session has done something before in this transaction, or has yet to tidy in this second (so who holds groups
+ * waits for nothing more); the snapshot is the transaction's own; the role may not look at messages. */
+create or replace function postbag.send_to_groups(target_id bigint, delay interval, messages jsonb, now timestamptz)
+returns table (id text, duplicate boolean)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  sent record;
+begin
+  if pg_current_xact_id_if_assigned() is not null
+    or current_setting('transaction_isolation') <> 'read committed'
+    or not has_table_privilege('postbag.message', 'select')
+    or jsonb_array_length(messages) > 1000
+  then
+    return;
+  end if;
+  select
+    array_agg(distinct hashtext(target_id || ':' || (given.message ->> 'group')) & 16383) as slots,
+    bool_and(
+      case
+        when jsonb_typeof(given.message) = 'object'
+          then given.message ?| '{json,body}' and given.message - '{json,body,type,group}'::text[] = '{}'
+            and length(coalesce(given.message ->> 'group', '')) between 1 and 128
+        else false
+      end
+    ) as are_plain,
+    -- (A fair queue lets a delayed message wait for itself, a lifo queue takes no groups.)
+    exists (
+      select from postbag.queue as known
+      where known.queue_id = target_id and known.delivery_order = 'fifo'
+        and (known.group_mode = 'ordered' or known.delay = interval '0 s')
+        and not exists (select from postbag.group_pending as pending where pending.queue_id = target_id)
+    ) as are_in_line
+  into sent
+  from jsonb_array_elements(messages) as given (message);
+  if sent.are_plain is not true or not sent.are_in_line then
+    return;
+  end if;
+
+  perform pg_advisory_xact_lock(1886352384, slots.slot) from unnest(sent.slots) as slots (slot);
+  return query
+    insert into postbag.message (
+      queue_id, message_id, available_at, sent_at, encoding, type, group_key, group_position, due_at, body
+    )
+    select
+      target_id, placed.message_id,
+      case when placed.is_head then send_to_groups.now + send_to_groups.delay else 'infinity' end,
+      send_to_groups.now, 'json',
+      case
+        when length(placed.message ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+        else placed.message ->> 'type'
+      end,
+      placed.group_key,
+      case when placed.is_head then 0 else placed.message_id end,
+      case when not placed.is_head then send_to_groups.now + send_to_groups.delay end,
+      case
+        when octet_length(coalesce(placed.message ->> 'json', (placed.message -> 'body')::text)) > 1048576
+          then postbag.break_rule('message_body_is_at_most_1_mib')
+        else coalesce((placed.message ->> 'json')::json::text, (placed.message -> 'body')::text, 'null')
+      end
+    from (
+      select
+        nextval('postbag.message_id') as message_id, entry.message, entry.group_key,
+        entry.turn = 1 and (
+          select message.group_position
+          from postbag.message
+          where message.queue_id = target_id and message.group_key = entry.group_key and message.group_position is not null
+          order by message.group_position desc
+          limit 1
+        ) is null as is_head
+      from (
+        select
+          given.message, given.message ->> 'group' as group_key, given."position",
+          row_number() over (partition by given.message ->> 'group' order by given."position") as turn
+        from jsonb_array_elements(messages) with ordinality as given (message, "position")
+        order by given."position"
+      ) as entry
+      offset 0
+    ) as placed
+    returning currval('postbag.message_id')::text, false;
+end
+$$;
+--! EndIncluded functions/send_to_groups.sql
+--! Included functions/send_batch.sql
+/* postbag.send_batch: put 1 to 1000 messages into one queue, all or none, in the caller's transaction; one row per message, in
+ * the order given. A message is a JSON object (the same words as over HTTP):
+ *
+ *   body          any JSON value; with encoding 'text' or 'base64' a string
+ *   json          instead of body: JSON in a string, kept byte for byte (a body is kept as Postgres prints jsonb)
+ *   encoding      'json' (default) | 'text' | 'base64'
+ *   type, contentType, headers {name: string}, priority 0 – the queue's max_priority
+ *   delaySeconds 0 – 31536000, or availableAt (a time at most a year ahead)
+ *   ttlSeconds    0.001 – 31536000, from its availability on
+ *   group         1 – 128 characters: see functions/apply_group_changes.sql
+ *   dedupId       1 – 128 characters: a second send with it within the queue's dedup_window sends nothing, gives back the first
+ *                 one's id and says `duplicate`
+ *
+ * A message becomes available at `now` plus its delay, and visible when the transaction commits. A send waits for another
+ * transaction only while that one has sent (or is forgetting, long after its window) the same dedupId, and has not committed.
+ * PB004 if the queue is full. `alone` says that this call is the whole transaction: then the queue's relaxed durability counts.
+ *
+ * What most sends are, JSON of a type or of none to a queue without limits, is done here with one insert; the time of a statement is
+ * that of its parts, used or not. All else is in functions/send_in_full.sql. */
+create or replace function postbag.send_batch(
+  queue text, messages jsonb, now timestamptz default clock_timestamp(), alone boolean default false
+)
+returns table (id text, duplicate boolean)
+language plpgsql
+as $$
+declare
+  target record;
+  stored integer := 0;
+begin
+  select known.queue_id, known.is_volatile, known.sends_plainly, known.durability, known.delay into target
+  from postbag.queue as known
+  where known.name = send_batch.queue;
+
+  if target.is_volatile then
+    return query select * from postbag.volatile_send_batch(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+    return;
+  end if;
+  if target.sends_plainly
+    and jsonb_typeof(messages) = 'array' and jsonb_array_length(messages) between 1 and 1000
+    -- (So that who sends to groups, say, seldom tries this in vain.)
+    and not messages -> 0 ?| '{group,encoding,contentType,headers,priority,delaySeconds,availableAt,ttlSeconds,dedupId}'
+  then
+    return query
+      insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
+      select
+        target.queue_id, nextval('postbag.message_id'), send_batch.now + target.delay, send_batch.now, 'json',
+        case
+          when length(sent.message ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+          else sent.message ->> 'type'
+        end,
+        case
+          when octet_length(coalesce(sent.message ->> 'json', (sent.message -> 'body')::text)) > 1048576
+            then postbag.break_rule('message_body_is_at_most_1_mib')
+          else coalesce((sent.message ->> 'json')::json::text, (sent.message -> 'body')::text, 'null')
+        end
+      from (
+        select
+          given.message,
+          bool_and(
+            case
+              when jsonb_typeof(given.message) = 'object'
+                then given.message ?| '{json,body}' and given.message - '{json,body,type}'::text[] = '{}'
+              else false
+            end
+          ) over () as are_plain
+        from jsonb_array_elements(messages) as given (message)
+      ) as sent
+      where sent.are_plain
+      -- (The id that was just drawn for this row. To name the column, a sender would need a right to read messages.)
+      returning currval('postbag.message_id')::text, false;
+    get diagnostics stored = row_count;
+  end if;
+  if stored = 0 and alone and target.sends_plainly and messages -> 0 ? 'group'
+    -- (So that this session has nothing to tidy now.)
+    and starts_with(
+      current_setting('postbag.sent_' || target.queue_id % 1024, true),
+      target.queue_id || ':' || date_part('epoch', send_batch.now)::bigint || ':'
+    )
+  then
+    return query select * from postbag.send_to_groups(target.queue_id, target.delay, send_batch.messages, send_batch.now);
+    get diagnostics stored = row_count;
+  end if;
+  if stored = 0 then
+    return query select * from postbag.send_in_full(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+    return;
+  end if;
+
+  if alone and target.durability = 'relaxed' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+  if not postbag.is_counted('postbag.sent_' || target.queue_id % 1024, target.queue_id, jsonb_array_length(messages), send_batch.now) then
+    perform postbag.tick('sent', target.queue_id, jsonb_array_length(messages), send_batch.now);
+  end if;
+  if postbag.is_awaited(send_batch.queue) then
+    perform postbag.wake(send_batch.queue);
+  end if;
+end
+$$;
+--! EndIncluded functions/send_batch.sql
 --! Included functions/receive_in_full.sql
 /* postbag.receive_in_full: what postbag.receive does in queues of every kind. (That one does by itself only what is plain.)
  *
@@ -233,7 +602,7 @@ begin
 
   if wanted = allowed then
     perform postbag.settle_pending(source.queue_id, receive_in_full.now);
-  elsif wanted = 0 and source.receives_plainly and (postbag.remembered(cursor_setting))[3] = 0 then
+  elsif wanted = 0 and source.receives_plainly and (source.group_mode = 'ordered' or (postbag.remembered(cursor_setting))[3] = 0) then
     perform set_config(cursor_setting, format('%s:%s', current_setting(cursor_setting), now_us), false);
   end if;
   if source.rate is not null and wanted < allowed then
@@ -309,10 +678,12 @@ declare
   -- Into a variable: nothing volatile may stand inside an update of a queue's table.
   drawn_key constant integer := floor(random() * 2147483647);
   until timestamptz;
+  takes_heads boolean;
   claimed integer := 0;
+  number integer;
 begin
   select
-    known.queue_id, known.is_volatile, known.receives_plainly, known.durability, known.lease, known.max_attempts,
+    known.queue_id, known.is_volatile, known.receives_plainly, known.group_mode, known.durability, known.lease, known.max_attempts,
     'postbag.cursor_' || known.queue_id % 256 || '_0' as setting,
     -- {queue_id, lowest available_at claimed, how many of them were heads of groups, when the short way was opened}
     postbag.remembered('postbag.cursor_' || known.queue_id % 256 || '_0') as note
@@ -342,6 +713,130 @@ begin
     and max_messages between 1 and 1000
   then
     until := receive.now + coalesce(receive.lease, source.lease);
+    takes_heads := source.group_mode = 'ordered' and (max_messages = 1 or source.note[3] > 0);
+    if takes_heads and max_messages > 1 then
+      return query
+        with head as (
+          update postbag.message
+          set
+            leased_until = until,
+            attempts = message.attempts + 1,
+            lease_key = drawn_key,
+            first_received_at = coalesce(message.first_received_at, receive.now),
+            expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end
+          from (
+            select ready.ctid as place
+            from postbag.message as ready
+            where ready.queue_id = source.queue_id
+              and ready.priority = 0
+              and ready.available_at >= postbag.instant(source.note[2])
+              and ready.available_at <= receive.now
+              and ready.available_at < 'infinity'
+              and (ready.leased_until is null or ready.leased_until <= receive.now)
+              and (ready.expires_at is null or ready.expires_at > receive.now)
+            order by ready.available_at, ready.message_id
+            limit ceil(max_messages / 4.0)
+            for update skip locked
+          ) as first
+          where message.ctid = first.place
+            and (
+              message.group_key is null
+              or message.group_position = 0 and message.attempts = 0
+              or set_config('postbag.met_group', 'yes', true) is null
+            )
+          returning message.*
+        ),
+        follower as (
+          update postbag.message
+          set
+            leased_until = until,
+            attempts = message.attempts + 1,
+            lease_key = drawn_key,
+            first_received_at = coalesce(message.first_received_at, receive.now),
+            expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end
+          from (
+            select
+              candidate.number, candidate.step, free.place,
+              -- Nobody is passed over: what could not be locked ends its line.
+              bool_and(free.place is not null) over (partition by candidate.number order by candidate.step) as is_unbroken
+            from (
+              select behind.place, behind.step, turn.number
+              from (
+                select head.group_key, row_number() over () as number
+                from head
+                where head.group_key is not null
+                  -- (Who is next in a group to which this transaction has sent is decided when it commits.)
+                  and not exists (
+                    select from postbag.group_change as change
+                    where change.xact = pg_current_xact_id_if_assigned() and change.arrived is not null
+                  )
+              ) as turn
+              cross join lateral (
+                select
+                  message.ctid as place,
+                  row_number() over standing as step,
+                  bool_and(
+                    (message.due_at is null or message.due_at <= receive.now)
+                    and (message.expires_at is null or message.expires_at > receive.now)
+                    and message.attempts = 0
+                  ) over standing as is_next
+                from postbag.message
+                where message.queue_id = source.queue_id
+                  and message.group_key = turn.group_key
+                  and message.group_position > 0
+                window standing as (order by message.group_position rows unbounded preceding)
+                limit (select 2 * ceil(max_messages / count(*)::double precision - 1) from head)
+              ) as behind
+              where behind.is_next
+              -- One behind each head, then the next one behind each.
+              order by behind.step, turn.number
+              limit max_messages - (select count(*) from head)
+            ) as candidate
+            left join lateral (
+              select message.ctid as place
+              from postbag.message
+              where message.queue_id = source.queue_id
+                and message.ctid = candidate.place
+                and message.group_position > 0
+                and (message.due_at is null or message.due_at <= receive.now)
+                and (message.expires_at is null or message.expires_at > receive.now)
+                and message.attempts = 0
+              for update skip locked
+            ) as free on true
+          ) as next
+          where message.ctid = next.place and next.is_unbroken
+          returning message.*
+        )
+        select
+          leased.message_id::text,
+          leased.message_id || '.' || leased.attempts || '.' || leased.lease_key,
+          case when leased.bytes is null then leased.body::text else translate(encode(leased.bytes, 'base64'), E'\n', '') end,
+          leased.encoding::text,
+          leased.type::text,
+          leased.content_type::text,
+          leased.headers::jsonb,
+          leased.priority::integer,
+          leased.group_key::text,
+          leased.attempts,
+          leased.sent_at,
+          leased.first_received_at,
+          leased.leased_until,
+          leased.expires_at,
+          case
+            when leased.available_at = 'infinity' or leased.message_id % 4 <> 0
+              or set_config(
+                source.setting,
+                source.note[1] || ':' || postbag.microseconds(leased.available_at) || ':' || source.note[3] || ':' || source.note[4],
+                false
+              ) <> ''
+              then leased.deaths
+          end
+        from (select * from head union all select * from follower) as leased;
+      get diagnostics claimed = row_count;
+      if claimed = max_messages then
+        return;
+      end if;
+    end if;
     return query
       update postbag.message
       set
@@ -361,12 +856,16 @@ begin
           and (ready.leased_until is null or ready.leased_until <= receive.now)
           and (ready.expires_at is null or ready.expires_at > receive.now)
         order by ready.available_at, ready.message_id
-        limit max_messages
+        limit max_messages - claimed
         for update skip locked
       ) as head
-      -- (The head of a group is left alone, and noted.)
+      -- (What else is in a group is left alone, and noted.)
       where message.ctid = head.place
-        and (message.group_key is null or set_config('postbag.met_group', 'yes', true) is null)
+        and (
+          message.group_key is null
+          or takes_heads and message.group_position = 0 and message.attempts = 0
+          or set_config('postbag.met_group', 'yes', true) is null
+        )
       returning
         message.message_id::text,
         message.message_id || '.' || message.attempts || '.' || message.lease_key,
@@ -387,16 +886,17 @@ begin
           when (max_messages > 1 and message.message_id % 8 <> 0)
             or set_config(
               source.setting,
-              source.note[1] || ':' || postbag.microseconds(message.available_at) || ':0:' || source.note[4],
+              source.note[1] || ':' || postbag.microseconds(message.available_at) || ':' || source.note[3] || ':' || source.note[4],
               false
             ) <> ''
             then message.deaths
         end;
-    get diagnostics claimed = row_count;
+    get diagnostics number = row_count;
+    claimed := claimed + number;
     if claimed = max_messages then
       return;
     end if;
-    perform set_config(source.setting, source.queue_id || ':' || source.note[2] || ':0', false);
+    perform set_config(source.setting, source.queue_id || ':' || source.note[2] || ':' || source.note[3], false);
     if claimed > 0 and current_setting('postbag.met_group', true) is distinct from 'yes' then
       return;
     end if;
@@ -419,7 +919,7 @@ returns void
 language plpgsql
 as $$
 declare
-  verbs constant text[] := '{send_batch,send_in_full,deduplicate,make_room,count_messages,bury,move_dead,stand_last,tidy,receive,receive_in_full,receive_and_ack,claim_newest,
+  verbs constant text[] := '{send_batch,send_in_full,send_to_groups,deduplicate,make_room,count_messages,bury,move_dead,stand_last,tidy,receive,receive_in_full,receive_and_ack,claim_newest,
     follow_heads,leased_in_line,release_followers,extend_companions,put_off_groups,allowance,ack,nack,extend,refusal,order_groups,search,
     purge,next_available_at,redrive,dead_letters,places_of,revive,remove_orphans,forget_dedup_ids,forget_queue,delete_queue}';
   names constant text := array_to_string(verbs, '|');
