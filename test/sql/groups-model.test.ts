@@ -25,7 +25,7 @@ const parcel = fc.record({
   group: fc.constantFrom('a', 'a', 'a', 'b', 'c', null),
   delaySeconds: fc.constantFrom(0, 0, 0, 0, 100),
 })
-const common = { actor: fc.nat(2), millis: fc.constantFrom(0, 1, 300, 61_000, 61_000, 200_000) }
+const common = { actor: fc.nat(2), millis: fc.constantFrom<number>(0, 1, 300, 61_000, 61_000, 200_000) }
 const picks = fc.array(fc.nat(5), { minLength: 1, maxLength: 3 })
 const sending = { verb: fc.constant('send' as const), parcels: fc.array(parcel, { minLength: 1, maxLength: 4 }) }
 const receiving = {
@@ -127,10 +127,10 @@ class Run {
       case 'send': {
         const messages = step.parcels.map(({ group, delaySeconds }) => ({
           body: 0,
-          delaySeconds,
+          ...(delaySeconds > 0 && { delaySeconds }),
           ...(group && { group }),
         }))
-        const sent = await verbs.sendBatch(messages, { now })
+        const sent = await verbs.sendBatch(messages, { now, alone: !model.isOpen(actor) })
         return model.send(
           actor,
           step.parcels,
@@ -272,15 +272,21 @@ async function newSession(): Promise<pg.Client> {
   return session
 }
 
-for (const group_mode of ['ordered', 'fair']) {
-  test(`three sessions do to a queue with ${group_mode} groups what they do to its model, and nothing is stuck`, async () => {
+// (A session goes the short ways, and claims from its cursor, only if its steps follow one another quickly.)
+for (const [group_mode, pace, mostMillis] of [
+  ['ordered', 'slowly', 200_000],
+  ['fair', 'slowly', 200_000],
+  ['ordered', 'quickly', 5],
+  ['fair', 'quickly', 5],
+] as const) {
+  test(`three sessions do ${pace} to a queue with ${group_mode} groups what they do to its model, and nothing is stuck`, async () => {
     const sessions = await Promise.all([0, 1, 2].map(newSession))
 
     await fc.assert(
       fc.asyncProperty(fc.array(step, { size: 'max', maxLength: 60 }), async (steps) => {
         const going = new Run(await newQueue(pool, { group_mode }), sessions, group_mode === 'ordered')
         try {
-          for (const step of steps) await going.do(step)
+          for (const step of steps) await going.do({ ...step, millis: Math.min(step.millis, mostMillis) })
           await going.finish()
         } finally {
           for (const session of sessions) await session.query('rollback')

@@ -108,6 +108,43 @@ test('a session that goes the short way takes the next messages from the index, 
   )
 })
 
+test('a session that goes the short ways with groups finds each line by its index, however many wait', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const queue = await newQueue(pool)
+  const session = await connect()
+  const cycle = async (moment: number, groups: readonly string[]) => {
+    const messages = groups.map((group) => ({ json: '1', group }))
+    await on(session, queue).sendBatch(messages, { now: at(moment), alone: true })
+    const got = await on(session, queue).receive(4, { now: at(moment) })
+    await on(session, queue).ackWith(receipts(got), { now: at(moment) })
+    return got.map((message) => message.group_key)
+  }
+  await pool.query('vacuum analyze postbag.message')
+  const groups = ['a', 'a', 'a', 'a', 'b', 'b', 'b', 'b']
+  for (let turn = 0; turn < 10; turn++) await cycle(turn / 1000, groups)
+  await fill(pool, queue, 5000, 0.02)
+
+  const nodes = await planNodes(session, async () => assert.deepEqual(await cycle(0.05, groups), ['b', 'b', 'b', 'b']))
+
+  assert.deepEqual(readsOf('message', nodes), [
+    'Index Only Scan message_by_group',
+    'Index Scan message_by_availability',
+    'Index Scan message_by_group',
+    'Index Scan message_pkey',
+    'Tid Scan',
+  ])
+  await session.query(`set track_functions = 'pl'; begin`)
+  await cycle(0.05, groups)
+  const called = await session.query(
+    `select funcname as name from pg_stat_xact_user_functions where schemaname = 'postbag' order by name`,
+  )
+  await session.query('commit')
+  assert.deepEqual(
+    called.rows.map(({ name }) => name),
+    ['ack', 'receive', 'send_batch', 'send_to_groups'],
+  )
+})
+
 test('a plan that was made for an empty queue neither scans nor is quadratic when the queue is full', async () => {
   const { pool, connect } = await createQuietDatabase()
   const queue = await newQueue(pool)
