@@ -126,7 +126,7 @@ describe('the receives that wait at the object', () => {
 
     const { wakeUp } = (await (await world.call('GET', '/healthz')).json()) as { wakeUp: string }
 
-    assert.equal(wakeUp, 'listen, in a Durable Object')
+    assert.equal(wakeUp, 'listen: a notification to itself arrived, in a Durable Object')
     await on(world.database.pool, queue).send(1)
     await waiting
   })
@@ -210,8 +210,9 @@ describe('an object that ends under those who wait', () => {
 })
 
 describe('queues that are divided among objects', () => {
-  test('have a connection for each', async () => {
+  test('have a connection for each', async (t) => {
     const world = await createWorld(entry, { HUB_OBJECTS: '3' })
+    t.after(() => world.stop())
     const { pool } = world.database
     const queues = await Promise.all(numbers(12).map(() => newQueue(pool)))
     const waiting = queues.map((queue) => world.receive(queue))
@@ -221,17 +222,17 @@ describe('queues that are divided among objects', () => {
     for (const queue of queues) await on(pool, queue).send(queue)
 
     assert.deepEqual((await Promise.all(waiting)).flat(), queues)
-    await world.stop()
   })
 })
 
 describe('without a connection that listens', () => {
-  test('because its address is another database, the object says so, and messages arrive', async () => {
+  test('because its address is another database, the object says so, and messages arrive', async (t) => {
     const elsewhere = await createDatabase()
     const world = await createWorld(entry, { DATABASE_DIRECT_URL: elsewhere.url })
+    t.after(() => world.stop())
     const queue = await newQueue(world.database.pool)
     const waiting = world.receive(queue)
-    const reason = 'poll: a notification did not come back'
+    const reason = 'poll: a notification to itself did not arrive'
     await until('the log', async () => world.log.find((line) => line.includes(`"wakeUp":"${reason}`)))
 
     await on(world.database.pool, queue).send(1)
@@ -239,7 +240,6 @@ describe('without a connection that listens', () => {
     assert.deepEqual(await waiting, [1])
     const { wakeUp } = (await (await world.call('GET', '/healthz')).json()) as { wakeUp: string }
     assert.match(wakeUp, new RegExp(`^${reason}.*, in a Durable Object$`))
-    await world.stop()
   })
 
   test('because none is configured, the Worker polls, and /healthz says why', async () => {
