@@ -114,6 +114,7 @@ export const bodyCases: readonly Case[] = [
   },
   {
     claim: 'a raw body whose type says text but which is none comes back as bytes',
+    needs: 'hands on broken text',
     async run(target) {
       const queue = await newQueue(target)
       await queue.post('messages', { body: everyByte, contentType: 'text/plain' })
@@ -191,6 +192,7 @@ export const bodyCases: readonly Case[] = [
   },
   {
     claim: 'a JSON request that is not UTF-8 is refused, not repaired',
+    needs: 'hands on broken text',
     async run(target) {
       const queue = await newQueue(target)
       const body = Buffer.from('{"body":"caf\xe9"}', 'latin1')

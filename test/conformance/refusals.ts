@@ -253,6 +253,7 @@ export const refusalCases: readonly Case[] = [
   },
   {
     claim: 'a request of more than 16 MiB is refused, whether it tells its length or not',
+    needs: 'hands on large requests',
     async run(target) {
       const queue = await newQueue(target)
       const bytes = Buffer.alloc(16_777_217, 32)
@@ -275,6 +276,21 @@ export const refusalCases: readonly Case[] = [
       const answer = { status: response.status, headers: response.headers, text: await response.text() }
       assertProblem(answer, 'request_too_large', /16777216/)
       assert.deepEqual((await queue.peek()).messages, [])
+    },
+  },
+  {
+    claim: 'a request that is too large for the platform is refused by it, and one of 4 MiB is not',
+    without: 'hands on large requests',
+    async run(target) {
+      const queue = await newQueue(target)
+      const sized = (bytes: number) => JSON.stringify({ messages: Array(4).fill({ body: 'x'.repeat(bytes / 4 - 20) }) })
+
+      const refused = await queue.post('messages', { body: sized(16_777_217) })
+      const taken = await queue.post('messages', { body: sized(4_194_304) })
+
+      assert.equal(refused.status, 413)
+      assert.equal(taken.status, 201, taken.text)
+      assert.equal((await queue.receive({ max: 10 })).length, 4)
     },
   },
   {

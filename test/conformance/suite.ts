@@ -4,10 +4,12 @@ import { signToken } from '../../src/http/token.ts'
 import { createDatabase } from '../support/database.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { cases } from './cases.ts'
-import type { Target } from './target.ts'
+import type { Ability, Target } from './target.ts'
 
 export interface Runtime {
   readonly name: string
+  /** What the platform cannot do: other claims hold there instead. */
+  readonly cannot?: readonly Ability[]
   /** Start a server over the database with access by token. */
   start(options: {
     readonly databaseUrl: string
@@ -25,7 +27,12 @@ const concurrency = 8
 const timeout = 30_000
 
 export function conformanceOf(runtime: Runtime): void {
-  describe(runtime.name, () => {
+  const { name, cannot = [] } = runtime
+  const held = cases.filter(
+    ({ needs, without }) => !(needs && cannot.includes(needs)) && (!without || cannot.includes(without)),
+  )
+
+  describe([name, ...cannot.map((ability) => `never ${ability}`)].join(', '), () => {
     const stops: (() => Promise<unknown>)[] = []
     let target: Target
 
@@ -51,10 +58,10 @@ export function conformanceOf(runtime: Runtime): void {
     })
 
     describe('side by side', { concurrency }, () => {
-      for (const { claim, run } of cases.filter(({ alone }) => !alone)) test(claim, { timeout }, () => run(target))
+      for (const { claim, run } of held.filter(({ alone }) => !alone)) test(claim, { timeout }, () => run(target))
     })
     describe('one by one', () => {
-      for (const { claim, run } of cases.filter(({ alone }) => alone)) test(claim, { timeout }, () => run(target))
+      for (const { claim, run } of held.filter(({ alone }) => alone)) test(claim, { timeout }, () => run(target))
     })
   })
 }

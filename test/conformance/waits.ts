@@ -131,6 +131,7 @@ export const waitCases: readonly Case[] = [
   },
   {
     claim: 'the wait of a client that goes away ends, takes nothing, and is no error in the log',
+    needs: 'sees clients leave',
     async run(target) {
       const queue = await newQueue(target)
       const headers = { 'x-request-id': `left-${queue.name}` }
@@ -147,6 +148,7 @@ export const waitCases: readonly Case[] = [
   },
   {
     claim: 'a client that goes away while messages are being leased to it takes none along, and it does not count',
+    needs: 'sees clients leave',
     alone: true,
     async run(target) {
       // (What nobody got has not failed: no retry policy delays it, and its last attempt is still to come.)
@@ -169,6 +171,20 @@ export const waitCases: readonly Case[] = [
         messages.map(({ attempts }) => attempts),
         [1, 1],
       )
+    },
+  },
+  {
+    claim: 'what is leased to a client that has gone away, unseen, comes back when its lease ends',
+    without: 'sees clients leave',
+    async run(target) {
+      const queue = await newQueue(target)
+      const request = requestOf(target, 'POST', { body: { waitSeconds: 10, leaseSeconds: 2 } })
+
+      await target.leave(`${queue.path}/receive`, request, 300)
+      await queue.send({ body: 1 })
+      await until('the lease', async () => ((await queue.stats()).leased === 1 ? true : undefined))
+
+      assert.equal((await queue.receiveOne({ waitSeconds: 20 })).attempts, 2)
     },
   },
 ]
