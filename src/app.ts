@@ -23,6 +23,8 @@ import { mountStreamRoute } from './http/stream-route.ts'
 import { maxRequestBytes } from './limits.ts'
 
 export type { Dependencies, Door, Log } from './http/door.ts'
+/** For entries that lack a setting. */
+export { notConfigured } from './http/problem.ts'
 /** For processes that live long: what arrives together goes to the database together. */
 export { coalescing } from './queue/coalesce.ts'
 /** For the cron triggers of platforms. */
@@ -78,12 +80,6 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountHealthRoutes(app)
   refuseOtherMethods(app)
   return app
-}
-
-/** The answer of an entry that lacks a setting. (It says which: whoever deployed it is the one who asks.) */
-export function notConfigured(error: unknown): Response {
-  const detail = error instanceof Error ? error.message : String(error)
-  return problemResponse(new QueueError('internal', detail), undefined)
 }
 
 function refuseLarge(): never {

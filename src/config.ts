@@ -25,6 +25,13 @@ export interface ServerConfig extends AppConfig {
   readonly maxConnections: number
 }
 
+/** What a function on somebody's platform needs besides. */
+export interface FunctionConfig extends AppConfig {
+  readonly databaseUrl: string
+  /** The same database without a transaction pooler in between, to listen on. Undefined: the same address. */
+  readonly directUrl: string | undefined
+}
+
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** A secret that is too short can be guessed from one token; HS256 wants 256 bits (RFC 7518, section 3.2). */
@@ -81,9 +88,23 @@ export function serverConfig(env: Environment): ServerConfig {
 /** The same where no database can be embedded.
  * @throws Error with a sentence that says what to set. */
 export function hostedConfig(env: Environment): ServerConfig & { readonly databaseUrl: string } {
-  const { databaseUrl, ...config } = serverConfig(env)
-  if (databaseUrl === undefined) throw new Error('DATABASE_URL is not set: the address of your Postgres')
-  return { ...config, databaseUrl }
+  return { ...serverConfig(env), databaseUrl: databaseAddress(env) }
+}
+
+/** Configuration of a function, which is always reachable from outside. Reads DATABASE_URL, DATABASE_DIRECT_URL, POSTBAG_SECRET.
+ * @throws Error with a sentence that says what to set. */
+export function functionConfig(env: Environment): FunctionConfig {
+  return {
+    databaseUrl: databaseAddress(env),
+    directUrl: address(env, 'DATABASE_DIRECT_URL'),
+    access: tokenAccess(env['POSTBAG_SECRET']),
+  }
+}
+
+function databaseAddress(env: Environment): string {
+  const given = address(env, 'DATABASE_URL')
+  if (given === undefined) throw new Error('DATABASE_URL is not set: the address of your Postgres')
+  return given
 }
 
 function address(env: Environment, name: string): string | undefined {

@@ -5,6 +5,7 @@ import type { Executor } from './call.ts'
 
 export type { Executor } from './call.ts'
 export { preparing } from './prepare.ts'
+export { thawing } from './thaw.ts'
 
 export interface ConnectOptions {
   /** Most connections of the pool, at least 1. Defaults to 10. Too few: requests queue up; too many: Postgres refuses them. */
@@ -15,6 +16,8 @@ export interface ConnectOptions {
    * known. Defaults to for ever, as a migration may take its time. Too short: the purge of a huge queue goes on unheard; too long: so long
    * does a request hang whose connection was lost without a word. */
   readonly answerTimeoutMillis?: number
+  /** After how long a connection that nobody uses is closed, in milliseconds; 0: never. Defaults to 10000. */
+  readonly idleMillis?: number
 }
 
 /** A pool on a connection string: connects with the first call. A connection that breaks while idle is dropped, and the next call
@@ -24,6 +27,7 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
     connectionString: url,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: options.connectTimeoutMillis ?? 5000,
+    idleTimeoutMillis: options.idleMillis ?? 10_000,
     application_name: 'postbag',
     ...(options.answerTimeoutMillis !== undefined && { query_timeout: options.answerTimeoutMillis }),
     // So that a connection that died without a word is noticed (on Workers this does nothing).

@@ -38,3 +38,8 @@ export function problemResponse(
     },
   })
 }
+
+/** The answer to every request of a function that lacks a setting. (What is missing is no secret, unlike what it would be.) */
+export function notConfigured(error: unknown): Response {
+  return problemResponse(new QueueError('internal', error instanceof Error ? error.message : String(error)), undefined)
+}

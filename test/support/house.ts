@@ -43,7 +43,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/cli/': { parts: ['src/', 'functions/'], packages: ['pg', 'commander', '@hono/node-server'] },
   'functions/': {
     parts: ['src/app.ts', 'src/process.ts', 'src/config.ts', 'src/db/connect.ts', 'src/db/uncached.ts', 'src/wakeup/'],
-    packages: ['@hono/node-server', 'cloudflare:workers'],
+    packages: ['@hono/node-server', 'hono', 'cloudflare:workers', '@vercel/functions'],
   },
   'test/': anything,
   'examples/': anything,

@@ -1,0 +1,60 @@
+/* Postbag as an AWS Lambda function, behind a function URL or an API Gateway HTTP API (payload format 2.0). The README says how to deploy it.
+ * The platform's rules, and how they are kept:
+ *
+ *  1. An instance handles one request at a time, and is frozen in between. So its pool is one connection, kept for the next request, and
+ *     proven before it is used after a rest (db/thaw.ts); and nothing listens.
+ *  2. A request that takes longer than the function's timeout is cut off. So a wait ends a second before.
+ *  3. A client that goes away is not reported. So what is leased for it comes back when its lease ends.
+ *  4. An answer of more than 6 MB gets through as a stream only: `streamHandler`, for a function URL with RESPONSE_STREAM. */
+import { Hono } from 'hono'
+import { handle, type LambdaContext, streamHandle } from 'hono/aws-lambda'
+import { createApp, maintain, notConfigured } from '../src/app.ts'
+import { functionConfig } from '../src/config.ts'
+import { connect, preparing, thawing } from '../src/db/connect.ts'
+import { bounded } from '../src/wakeup/bounded-hub.ts'
+import { createPollHub } from '../src/wakeup/poll-hub.ts'
+
+/** For the last look and the answer. */
+const reserveMillis = 1000
+
+/** Kept from request to request; made with the first. */
+let instance: ReturnType<typeof start> | undefined
+
+function start() {
+  const config = functionConfig(process.env)
+  const executor = preparing(
+    thawing(connect(config.databaseUrl, { maxConnections: 1, idleMillis: 0, answerTimeoutMillis: 30_000 })),
+  )
+  const app = createApp(config, (line) => console.log(JSON.stringify(line)))
+  return { app, executor, hub: createPollHub({ executor }) }
+}
+
+async function answer(request: Request, context: LambdaContext): Promise<Response> {
+  try {
+    instance ??= start()
+    const { app, executor } = instance
+    const hub = bounded(instance.hub, () => context.getRemainingTimeInMillis() - reserveMillis)
+    return await app.fetch(request, { executor, hub })
+  } catch (error) {
+    console.error(error)
+    return notConfigured(error)
+  }
+}
+
+/** What Hono's two adapters hand on: the one calls the context lambdaContext, the other context. */
+type Handed = { readonly lambdaContext: LambdaContext; readonly context: LambdaContext }
+
+const front = new Hono<{ Bindings: Handed }>().all('*', ({ req, env }) =>
+  answer(req.raw, env.lambdaContext ?? env.context),
+)
+
+export const handler = handle(front)
+
+/** Undefined anywhere but on Lambda, whose runtime brings what it is made with. */
+export const streamHandler: object | undefined = 'awslambda' in globalThis ? streamHandle(front) : undefined
+
+/** For an EventBridge schedule: clear away what is over in queues that nobody uses. */
+export async function scheduled(): Promise<void> {
+  instance ??= start()
+  while ((await maintain(instance.executor)).more);
+}

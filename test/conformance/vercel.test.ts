@@ -1,0 +1,19 @@
+/* The conformance list against the Vercel function. Its module holds one instance, so this file runs the list once. */
+import assert from 'node:assert/strict'
+import vercel from '../../functions/vercel.ts'
+import { startVercel } from '../runtimes/vercel.ts'
+import { conformanceOf } from './suite.ts'
+
+conformanceOf({
+  name: 'Vercel function',
+  cannot: ['hands on large requests'],
+  start({ databaseUrl, secret, onLog }) {
+    Object.assign(process.env, { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret })
+    console.log = onLog
+    return startVercel(vercel.fetch)
+  },
+  async leave(url, request, afterMillis) {
+    const left = fetch(url, { ...request, signal: AbortSignal.timeout(afterMillis) })
+    await assert.rejects(left, { name: 'TimeoutError' })
+  },
+})
