@@ -53,6 +53,9 @@ describe('the package', () => {
       'postbag/deno',
       'postbag/bun',
       'postbag/supabase',
+      'postbag/lambda',
+      'postbag/vercel',
+      'postbag/sqs-handler',
     ]) {
       const code = `const all = await import('${name}'); if (Object.keys(all).length === 0) throw new Error('empty')`
       run(process.execPath, ['--input-type=module', '--eval', code], app)

@@ -1,0 +1,85 @@
+/* Messages in the shape in which Lambda hands those of an SQS queue to a function, and what the function's answer says of them. Pure.
+ * https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
+import { toBase64 } from '../wire.ts'
+import { md5 } from './md5.ts'
+import type { Message } from './message.ts'
+
+export interface SqsEvent {
+  Records: SqsRecord[]
+}
+
+/** (Arrays and fields may be written to, as the types that handlers are written against say so.) */
+export interface SqsRecord {
+  messageId: string
+  receiptHandle: string
+  /** The text; of JSON, its text; of bytes, their base64. */
+  body: string
+  attributes: SqsAttributes
+  /** The message's headers. */
+  messageAttributes: Record<string, SqsMessageAttribute>
+  md5OfBody: string
+  eventSource: 'aws:sqs'
+  eventSourceARN: string
+  awsRegion: string
+}
+
+export interface SqsAttributes {
+  ApproximateReceiveCount: string
+  SentTimestamp: string
+  SenderId: string
+  ApproximateFirstReceiveTimestamp: string
+  SequenceNumber?: string
+  MessageGroupId?: string
+}
+
+export interface SqsMessageAttribute {
+  stringValue: string
+  stringListValues: never[]
+  binaryListValues: never[]
+  dataType: 'String'
+}
+
+export function toSqsEvent(messages: readonly Message[], eventSourceArn: string): SqsEvent {
+  return { Records: messages.map((message) => toRecord(message, eventSourceArn)) }
+}
+
+function toRecord(message: Message, eventSourceARN: string): SqsRecord {
+  const { id, receipt, attempts, sentAt, firstReceivedAt, group, headers } = message
+  const body = textOf(message)
+  return {
+    messageId: id,
+    receiptHandle: receipt,
+    body,
+    attributes: {
+      ApproximateReceiveCount: String(attempts),
+      SentTimestamp: String(Date.parse(sentAt)),
+      SenderId: 'postbag',
+      ApproximateFirstReceiveTimestamp: String(Date.parse(firstReceivedAt)),
+      ...(group !== undefined && { SequenceNumber: id.padStart(20, '0'), MessageGroupId: group }),
+    },
+    messageAttributes: Object.fromEntries(
+      Object.entries(headers).map(([name, stringValue]) => [
+        name,
+        { stringValue, stringListValues: [], binaryListValues: [], dataType: 'String' },
+      ]),
+    ),
+    md5OfBody: md5(body),
+    eventSource: 'aws:sqs',
+    eventSourceARN,
+    awsRegion: eventSourceARN.split(':')[3] ?? '',
+  }
+}
+
+function textOf({ encoding, body }: Message): string {
+  if (encoding === 'json') return JSON.stringify(body)
+  return encoding === 'text' ? (body as string) : toBase64(body as Uint8Array)
+}
+
+/** The ids of a batch that failed, as what the handler returned says: none if it names none; all if it names one that is not there, or says
+ * something else. https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html */
+export function failuresIn(returned: unknown, ids: readonly string[]): readonly string[] {
+  const failures = (returned as { batchItemFailures?: unknown } | null | undefined)?.batchItemFailures ?? []
+  if (!Array.isArray(failures)) return ids
+  const named = failures.map((failure) => failure?.itemIdentifier)
+  return named.every((id) => ids.includes(id)) ? named : ids
+}

@@ -1,0 +1,110 @@
+/* postbag/sqs-handler: handlers that were written for Lambda and SQS run unchanged.
+ *
+ *   await consumeWithSqsHandler(queue, handler, { signal })
+ *
+ * Batch after batch is received and handed to the handler as one event. What it names in batchItemFailures is nacked, the rest is acked; if it
+ * throws, all of it is nacked. So a handler for FIFO queues reports, as ever, what follows a failure in its group. */
+import { errorStatus, QueueError } from '../errors.ts'
+import { errorText, type Message } from './message.ts'
+import type { Queue } from './queue.ts'
+import { refuse, type Verb } from './settle.ts'
+import { failuresIn, type SqsEvent, toSqsEvent } from './sqs-event.ts'
+
+export type { SqsAttributes, SqsEvent, SqsMessageAttribute, SqsRecord } from './sqs-event.ts'
+
+/** As Lambda calls it: what it needs of the context is between it and who calls. It returns a promise, or calls the callback. */
+export type SqsHandler = (event: SqsEvent, context: never, callback: never) => unknown
+
+export interface SqsHandlerOptions {
+  /** Most messages of an event, 1 – 1000. Defaults to 10, as with SQS. */
+  readonly batchSize?: number | undefined
+  /** The lease, in seconds, 1 – 43200, extended at every third of it while the handler runs. Defaults to 30. */
+  readonly leaseSeconds?: number | undefined
+  /** After how many seconds what failed may be received again, 0 – 31536000. Defaults to what the queue's retry policy says. */
+  readonly retryDelaySeconds?: number | undefined
+  /** Whether to end when there is nothing more, as a function does that runs on a schedule. Defaults to false: wait for messages. */
+  readonly stopWhenEmpty?: boolean | undefined
+  /** The handler's second argument. A function on Lambda hands on its own. */
+  readonly context?: unknown
+  /** Defaults to arn:aws:sqs:us-east-1:000000000000:{queue}. The region is taken from it. */
+  readonly eventSourceArn?: string | undefined
+  /** Hears of everything that goes wrong: handlers that threw, leases lost, servers away. Throwing from it ends the consumer. */
+  readonly onError?: ((error: unknown) => void) | undefined
+  /** Aborting it ends the consumer after the batch that is being handled. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const PAUSE_MILLISECONDS = 1000
+
+/** Until the signal aborts, or nothing is left. Throws what trying again does not heal, such as `queue_not_found`; with stopWhenEmpty also that
+ * the server is away, so that the schedule's owner sees it. */
+export async function consumeWithSqsHandler(
+  queue: Queue,
+  handler: SqsHandler,
+  options: SqsHandlerOptions = {},
+): Promise<void> {
+  const { batchSize = 10, leaseSeconds = 30, stopWhenEmpty = false, onError = () => {}, signal } = options
+  const waitSeconds = stopWhenEmpty ? 0 : 20
+  while (!signal?.aborted) {
+    try {
+      const messages = await queue.receive({ max: batchSize, leaseSeconds, waitSeconds, signal })
+      if (messages.length > 0) await handleBatch(queue, handler, messages, { ...options, leaseSeconds, onError })
+      else if (stopWhenEmpty) return
+    } catch (error) {
+      if (signal?.aborted) return
+      const passes = error instanceof QueueError && errorStatus[error.code] >= 500
+      if (stopWhenEmpty || !passes) throw error
+      onError(error)
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS))
+    }
+  }
+}
+
+async function handleBatch(
+  queue: Queue,
+  handler: SqsHandler,
+  messages: readonly Message[],
+  options: SqsHandlerOptions & { readonly leaseSeconds: number; readonly onError: (error: unknown) => void },
+): Promise<void> {
+  const { leaseSeconds, onError, context, retryDelaySeconds: delaySeconds } = options
+  const arn = options.eventSourceArn ?? `arn:aws:sqs:us-east-1:000000000000:${queue.name}`
+  const ids = messages.map(({ id }) => id)
+  const all = messages.map(({ receipt }) => receipt)
+  const extending = setInterval(() => queue.extend(all, { leaseSeconds }).catch(onError), (leaseSeconds * 1000) / 3)
+  let failed: readonly string[]
+  let error: unknown = 'reported in batchItemFailures'
+  try {
+    failed = failuresIn(await returnedBy(handler, toSqsEvent(messages, arn), context), ids)
+  } catch (thrown) {
+    failed = ids
+    error = thrown
+    onError(thrown)
+  } finally {
+    clearInterval(extending)
+  }
+  await settle('ack', (receipts) => queue.ack(receipts))
+  await settle('nack', (receipts) => queue.nack(receipts, { delaySeconds, error: errorText(error) }))
+
+  async function settle(verb: Verb, send: (receipts: readonly string[]) => ReturnType<Queue['ack']>): Promise<void> {
+    const ours = messages.filter(({ id }) => failed.includes(id) === (verb === 'nack'))
+    for (const [index, { outcome }] of (await send(ours.map(({ receipt }) => receipt))).entries()) {
+      try {
+        refuse(verb, ours[index]?.id ?? '', outcome)
+      } catch (refused) {
+        onError(refused)
+      }
+    }
+  }
+}
+
+/** What it resolves to, or calls back with. */
+function returnedBy(handler: SqsHandler, event: SqsEvent, context: unknown): Promise<unknown> {
+  const call = handler as (event: SqsEvent, context: unknown, callback: unknown) => unknown
+  return new Promise((resolve, reject) => {
+    const returned = call(event, context, (error: unknown, result: unknown) =>
+      error ? reject(error) : resolve(result),
+    )
+    const callsBack = handler.length > 2 && typeof (returned as Promise<unknown> | undefined)?.then !== 'function'
+    if (!callsBack) resolve(returned)
+  })
+}
