@@ -40,6 +40,7 @@ function assertProblemEvent(event: ServerEvent | undefined, code: string): void 
 export const streamCases: readonly Case[] = [
   {
     claim: 'a stream hands out what is there, in order, and then what comes, as it comes',
+    needs: 'streams answers',
     async run(target) {
       const queue = await newQueue(target)
       await queue.sendAll(1, 2, 3)
@@ -70,6 +71,7 @@ export const streamCases: readonly Case[] = [
   {
     claim:
       'the message of an event is what a receive gives, leased for as long as the stream or the queue says, and is acked over HTTP',
+    needs: 'streams answers',
     async run(target) {
       const queue = await newQueue(target, { leaseSeconds: 90 })
       await queue.send({ body: { id: 1 }, type: 'order', headers: { tenant: 'acme' }, group: 'g' })
@@ -163,6 +165,7 @@ export const streamCases: readonly Case[] = [
   },
   {
     claim: 'each message reaches one of several streams',
+    needs: 'streams answers',
     async run(target) {
       const queue = await newQueue(target)
       const streams = await Promise.all([1, 2, 3].map(() => open(target, queue, '?max=1&seconds=3')))
@@ -261,6 +264,7 @@ export const streamCases: readonly Case[] = [
   },
   {
     claim: 'a stream whose queue is deleted says so, and ends',
+    needs: 'streams answers',
     async run(target) {
       const queue = await newQueue(target)
       const stream = await open(target, queue)
@@ -274,6 +278,7 @@ export const streamCases: readonly Case[] = [
   },
   {
     claim: 'the stream of a client that goes away ends, takes nothing more, and is no error in the log',
+    needs: ['streams answers', 'sees clients leave'],
     async run(target) {
       const queue = await newQueue(target)
       const headers = { 'x-request-id': `left-${queue.name}` }
@@ -289,6 +294,7 @@ export const streamCases: readonly Case[] = [
   },
   {
     claim: 'what is being leased to a stream whose client goes away is given back, and it does not count',
+    needs: ['streams answers', 'sees clients leave'],
     alone: true,
     async run(target) {
       const queue = await newQueue(target, { retryDelaySeconds: 3600, maxAttempts: 1 })
@@ -310,6 +316,7 @@ export const streamCases: readonly Case[] = [
   {
     claim:
       'a stream that loses the database says so and ends; one that begins meanwhile, too, so that browsers come again',
+    needs: 'streams answers',
     alone: true,
     async run(target) {
       const queue = await newQueue(target)

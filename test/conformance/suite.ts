@@ -29,7 +29,8 @@ const timeout = 30_000
 export function conformanceOf(runtime: Runtime): void {
   const { name, cannot = [] } = runtime
   const held = cases.filter(
-    ({ needs, without }) => !(needs && cannot.includes(needs)) && (!without || cannot.includes(without)),
+    ({ needs = [], without }) =>
+      ![needs].flat().some((ability) => cannot.includes(ability)) && (!without || cannot.includes(without)),
   )
 
   describe([name, ...cannot.map((ability) => `never ${ability}`)].join(', '), () => {

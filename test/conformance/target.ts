@@ -7,14 +7,14 @@ import type { TestDatabase } from '../support/database.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** What not every platform gives: to tell the server when a client goes away; to hand on requests of 16 MiB, and bytes as they are where
- * their type says text. */
-export type Ability = 'sees clients leave' | 'hands on large requests' | 'hands on broken text'
+ * their type says text; to hand on an answer while it is written. */
+export type Ability = 'sees clients leave' | 'hands on large requests' | 'hands on broken text' | 'streams answers'
 
 /** One claim about the HTTP door, true on every runtime that can do what it needs. */
 export interface Case {
   readonly claim: string
   readonly run: (target: Target) => Promise<void>
-  readonly needs?: Ability
+  readonly needs?: Ability | readonly Ability[]
   /** What is true instead, where the platform cannot do this. */
   readonly without?: Ability
   /** True if it disturbs others: it runs after them, alone. */

@@ -1,7 +1,7 @@
 /* The conformance list against the Vercel function. Its module holds one instance, so this file runs the list once. */
-import assert from 'node:assert/strict'
 import vercel from '../../functions/vercel.ts'
 import { startVercel } from '../runtimes/vercel.ts'
+import { leaveByFetch } from './leave.ts'
 import { conformanceOf } from './suite.ts'
 
 conformanceOf({
@@ -12,8 +12,5 @@ conformanceOf({
     console.log = onLog
     return startVercel(vercel.fetch)
   },
-  async leave(url, request, afterMillis) {
-    const left = fetch(url, { ...request, signal: AbortSignal.timeout(afterMillis) })
-    await assert.rejects(left, { name: 'TimeoutError' })
-  },
+  leave: leaveByFetch,
 })

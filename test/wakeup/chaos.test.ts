@@ -14,7 +14,7 @@ import { scratchFolder } from '../support/server.ts'
 import { newQueue, on } from '../support/sql-verbs.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/until.ts'
-import { watchers } from './waiting.ts'
+import { listenerSettles, watchers } from './waiting.ts'
 
 type Started = Pick<NodeServerOptions, 'databaseUrl' | 'directUrl' | 'pingMillis' | 'answerTimeoutMillis'>
 
@@ -152,6 +152,7 @@ for (const [how, break_] of [
   test(`the network ${how} under 200 who wait and 8 who send`, async (t: TestContext) => {
     const database = await createDatabase()
     const proxy = await startTcpProxy(database.url)
+    t.after(proxy.stop)
     const queue = await newQueue(database.pool, { lease: '2 s' })
     const before = sockets()
     const server = await start(t, { databaseUrl: proxy.url, pingMillis: 3000, answerTimeoutMillis: 3000 })
@@ -183,6 +184,7 @@ for (const [how, break_] of [
 test('a request in a black hole is told in time that the database is away', async (t: TestContext) => {
   const database = await createDatabase()
   const proxy = await startTcpProxy(database.url)
+  t.after(proxy.stop)
   const queue = await newQueue(database.pool)
   const server = await start(t, { databaseUrl: proxy.url, answerTimeoutMillis: 1500 })
   assert.equal((await post(server, `${queue}/messages`, { body: 1 }))?.status, 201)
@@ -201,10 +203,13 @@ test('a request in a black hole is told in time that the database is away', asyn
 test('a listening connection in a black hole is noticed by its silence, and those who wait are served without it', async (t: TestContext) => {
   const database = await createDatabase()
   const proxy = await startTcpProxy(database.url)
+  t.after(proxy.stop)
   const queue = await newQueue(database.pool)
   const server = await start(t, { databaseUrl: database.url, directUrl: proxy.url, pingMillis: 1500 })
   const waiting = [receive(server, queue, 20), receive(server, queue, 20)]
   await until('the watch', async () => (await watchers(database.pool, queue))[0])
+  // (A statement under way would be missed before the ping.)
+  await listenerSettles(database.pool)
   assert.equal(await healthOf(server), 'listen: a notification to itself arrived')
 
   proxy.blackHole()
@@ -223,6 +228,7 @@ test('a listening connection in a black hole is noticed by its silence, and thos
 test('a listening connection whose bytes are held up for a moment is not given up, and what came meanwhile is heard', async (t: TestContext) => {
   const database = await createDatabase()
   const proxy = await startTcpProxy(database.url)
+  t.after(proxy.stop)
   const queue = await newQueue(database.pool)
   const server = await start(t, { databaseUrl: database.url, directUrl: proxy.url })
   const waiting = receive(server, queue, 20)
