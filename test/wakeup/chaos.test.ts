@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import pg from 'pg'
 import { type NodeServer, type NodeServerOptions, startServer } from '../../functions/node.ts'
 import { startEmbedded } from '../../src/db/embedded.ts'
@@ -100,6 +102,13 @@ function traffic(server: NodeServer, queue: string) {
 
 /** Sockets that this process has open, to whomever. */
 const sockets = () => process.getActiveResourcesInfo().filter((resource) => resource === 'TCPSocketWrap').length
+
+/** What is still held after the garbage is collected. */
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  return process.memoryUsage().heapUsed
+}
 
 async function healthOf(server: NodeServer): Promise<string> {
   return ((await (await fetch(`${server.url}/healthz`)).json()) as { wakeUp: string }).wakeUp
@@ -198,6 +207,36 @@ test('a request in a black hole is told in time that the database is away', asyn
   await until('a send', async () => (await post(server, `${queue}/messages`, { body: 3 }))?.status === 201 || undefined)
   await server.stop()
   await proxy.stop()
+})
+
+test('a network that is cut again and again under 100 who wait leaves nothing behind in memory', async (t: TestContext) => {
+  const database = await createDatabase()
+  const proxy = await startTcpProxy(database.url)
+  t.after(proxy.stop)
+  const queue = await newQueue(database.pool)
+  const server = await start(t, { databaseUrl: proxy.url })
+  let isOver = false
+  const consumers = Array.from({ length: 100 }, async () => {
+    while (!isOver) await receive(server, queue, 1)
+  })
+  const cutOften = async (times: number) => {
+    for (let round = 0; round < times; round++) {
+      proxy.cut()
+      await until('a connection that listens', async () => (await healthOf(server)).startsWith('listen:') || undefined)
+      await sleep(100)
+    }
+    return heapBytes()
+  }
+
+  const warm = await cutOften(20)
+  const later = await cutOften(40)
+
+  t.diagnostic(`${Math.round((later - warm) / 1024)} KiB more after 40 cuts`)
+  // (If each cut left a request and its wait of each who waits, that would be some 20 MB.)
+  assert.ok(later - warm < 8_000_000, `${later - warm} bytes more`)
+  isOver = true
+  await Promise.all(consumers)
+  await server.stop()
 })
 
 test('a listening connection in a black hole is noticed by its silence, and those who wait are served without it', async (t: TestContext) => {
