@@ -77,7 +77,8 @@ export const outageCases: readonly Case[] = [
       await Promise.all(Array.from({ length: 8 }, (_, body) => queue.send({ body })))
       const admin = await target.database.connect()
       await admin.query(
-        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'postbag' and datname = current_database()`,
+        // (Until they have ended: the signal alone may come late.)
+        `select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'postbag' and datname = current_database()`,
       )
 
       const answers = await Promise.all(
