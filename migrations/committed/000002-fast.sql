@@ -1,5 +1,5 @@
 --! Previous: sha1:8528641e2a399c68b40715a9968c061f901b0906
---! Hash: sha1:a4efc9dfcfbbc342c146a48b1bc54351a81d2fd3
+--! Hash: sha1:38762c70ad6618c67e351b01ed1b3c8386280e44
 --! Message: fast
 
 --! split: 01-tables.sql
@@ -37,15 +37,30 @@ create type postbag.delivery as (
   deaths jsonb
 );
 
-/* What a message may hold is checked by postbag.keeps_rules, when it is stored, and no longer by the domains of its columns, which stay
- * as names. (So nothing changes for views on these columns.) */
-alter domain postbag.message_encoding drop constraint message_encoding_is_known;
-alter domain postbag.message_type drop constraint message_type_is_at_most_255_characters;
-alter domain postbag.message_content_type drop constraint message_content_type_is_at_most_255_characters;
-alter domain postbag.message_headers drop constraint message_headers_are_at_most_16_kib;
-alter domain postbag.message_body drop constraint message_body_is_at_most_1_mib;
-alter domain postbag.message_bytes drop constraint message_body_is_at_most_1_mib;
-alter domain postbag.message_group drop constraint message_group_is_1_to_128_characters;
+/* What a message may hold is checked by postbag.keeps_rules, when it is stored, and no longer by domains. */
+alter table postbag.message
+  alter column encoding type text,
+  alter column type type text,
+  alter column content_type type text,
+  alter column headers type jsonb,
+  alter column group_key type text collate "C",
+  alter column body type text,
+  alter column bytes type bytea;
+alter table postbag.volatile_message
+  alter column encoding type text,
+  alter column type type text,
+  alter column content_type type text,
+  alter column headers type jsonb,
+  alter column group_key type text collate "C",
+  alter column body type text,
+  alter column bytes type bytea;
+drop domain postbag.message_encoding;
+drop domain postbag.message_type;
+drop domain postbag.message_content_type;
+drop domain postbag.message_headers;
+drop domain postbag.message_body;
+drop domain postbag.message_bytes;
+drop domain postbag.message_group;
 
 /* Whether sends to this queue, and receives from it, may go the short way (functions/send_batch.sql, functions/receive.sql). */
 alter table postbag.queue
@@ -174,8 +189,6 @@ language sql
 immutable
 return case
   when translate(receipt, '0123456789', '') = '..'
-    -- (As numbers are written: another way to write a receipt is none.)
-    and receipt not like '0%' and receipt not like '%.0_%'
     and length(split_part(receipt, '.', 1)) between 1 and 18
     and length(split_part(receipt, '.', 2)) between 1 and 9
     and length(split_part(receipt, '.', 3)) between 1 and 10
@@ -478,8 +491,8 @@ end;
 --! Included functions/tick.sql
 /* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
  * session counted in the second before, and ask for tidying at the end of the transaction, so that removing what has expired needs no
- * daemon; in 20 queues a second at most, so that a session that goes through thousands of them does not do little else. Leaves out what
- * the role has no right to, and tidying in a transaction with a snapshot of its own, where it could fail for no reason of the caller's. */
+ * daemon. Leaves out what the role has no right to, and tidying in a transaction with a snapshot of its own, where it could fail for no
+ * reason of the caller's. */
 create or replace function postbag.tick(verb text, source_id bigint, number bigint, now timestamptz)
 returns void
 language plpgsql
@@ -490,8 +503,6 @@ declare
   -- {queue_id, second, number, number, …}
   note constant bigint[] := postbag.remembered(setting);
   counted bigint := tick.number;
-  -- {second, how often this session asked for tidying in it}
-  asked bigint[] := postbag.remembered('postbag.tidying');
 begin
   if note[1] = source_id then
     counted := counted + coalesce((select sum(earlier.number) from unnest(note[3:]) as earlier (number)), 0);
@@ -505,14 +516,8 @@ begin
     insert into postbag.traffic (queue_id, noted_at, sent, done)
     values (source_id, tick.now, case verb when 'sent' then counted else 0 end, case verb when 'done' then counted else 0 end);
   end if;
-  if asked[1] is distinct from second then
-    asked := array[second, 0];
-  end if;
-  if asked[2] < 20 and current_setting('transaction_isolation') = 'read committed'
-    and has_table_privilege('postbag.group_change', 'insert')
-  then
+  if current_setting('transaction_isolation') = 'read committed' and has_table_privilege('postbag.group_change', 'insert') then
     insert into postbag.group_change (queue_id, groups, tidies, changed_at) values (source_id, '{}', true, tick.now);
-    perform set_config('postbag.tidying', format('%s:%s', second, asked[2] + 1), false);
   end if;
   perform set_config(setting, format('%s:%s:', source_id, second), false);
 end
@@ -744,11 +749,7 @@ begin
     return query select * from postbag.volatile_send_batch(send_batch.queue, send_batch.messages, send_batch.now);
     return;
   end if;
-  if target.sends_plainly
-    and jsonb_typeof(messages) = 'array' and jsonb_array_length(messages) between 1 and 1000
-    -- (So that who sends to groups, say, seldom tries this in vain.)
-    and not messages -> 0 ?| '{group,encoding,contentType,headers,priority,delaySeconds,availableAt,ttlSeconds,dedupId}'
-  then
+  if target.sends_plainly and jsonb_typeof(messages) = 'array' and jsonb_array_length(messages) between 1 and 1000 then
     return query
       insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
       select
@@ -1039,7 +1040,7 @@ $$;
 --! EndIncluded functions/follow_heads.sql
 --! Included functions/claim_newest.sql
 /* postbag.claim_newest: what a claim is in a lifo queue: lease the `wanted` messages of one level that became available last. The mirror
- * of the cursor that functions/receive_in_full.sql tells of: the session notes between which times it found all taken, and looks at what came
+ * of the cursor that functions/receive.sql tells of: the session notes between which times it found all taken, and looks at what came
  * after (from 2 s before, for commits that overtook each other) and what lies before; a full look sees all. */
 create or replace function postbag.claim_newest(
   source postbag.queue, level integer, wanted integer, full_look boolean, until timestamptz, drawn_key integer, now timestamptz
@@ -1132,7 +1133,14 @@ end
 $$;
 --! EndIncluded functions/claim_newest.sql
 --! Included functions/receive_in_full.sql
-/* postbag.receive_in_full: what postbag.receive does in queues of every kind. (That one does by itself only what is plain.)
+/* postbag.receive: lease up to max_messages available messages of one queue: highest priority first, then by availability (the latest
+ * first in a lifo queue), then in the order they were sent. Who receives owns a message until leased_until; the receipt is the proof,
+ * for ack, nack and extend.
+ * Never waits for a message: no rows mean "nothing available now" (waiting is src/wakeup's job). Only where the queue limits its rate or
+ * what is in flight, receives take turns: one waits until the transaction of the other ends.
+ * Two callers never share a message: rows another has locked are skipped, rows it has leased are not available.
+ * With auto_ack the messages are deleted as they are handed out: at most once, and no receipt. `alone` says that this call is the whole
+ * transaction: then the queue's relaxed durability counts.
  *
  * Of a group, claims see only the head (functions/apply_group_changes.sql); what is missing to max_messages is filled up with those
  * that stand behind the heads just taken (functions/follow_heads.sql).
@@ -1149,12 +1157,11 @@ $$;
  *  4. A full look that was expensive is announced in postbag.sweep, so that other sessions do not repeat it, but start once where it
  *     found something. Sessions read that row only when their own notes say "due, and expensive" (or say nothing), and write it
  *     only if nobody else is writing it.
- *  5. A claim that got all it wanted opens the short way of postbag.receive for a tenth of a second.
  *
  * The claim changes no indexed column (the lease is leased_until), joins on the ctid it has just locked, and its plan is pinned:
  * statistics of a nearly empty table would flip it. */
 create or replace function postbag.receive_in_full(
-  queue text, max_messages integer, lease interval, now timestamptz
+  queue text, max_messages integer, lease interval, now timestamptz, alone boolean
 )
 returns setof postbag.delivery
 language plpgsql
@@ -1398,8 +1405,7 @@ $$;
  * The short way: for a tenth of a second after a look at everything (functions/receive_in_full.sql) brought a session of a plain queue all
  * it wanted, and no group, the session claims from its cursor on with one statement that knows nothing of priorities, groups, limits
  * and looks back. (The time of a statement is that of its parts, used or not: this is a third of the other.) It ends sooner when
- * a claim brings less than was wanted, for one because it met a group. What becomes available behind the cursor meanwhile waits for so
- * long, and then for the next look back. */
+ * a claim brings less than was wanted. What becomes available behind the cursor meanwhile waits for so long at most. */
 create or replace function postbag.receive(
   queue text,
   max_messages integer default 1,
@@ -1437,7 +1443,7 @@ declare
   -- Into a variable: nothing volatile may stand inside an update of a queue's table.
   drawn_key constant integer := random() * 2147483646;
   until timestamptz;
-  claimed integer := 0;
+  claimed integer;
 begin
   select
     known.queue_id, known.is_volatile, known.receives_plainly, known.durability, known.lease, known.max_attempts,
@@ -1465,7 +1471,7 @@ begin
 
   if source.receives_plainly
     and source.note[1] = source.queue_id
-    and postbag.microseconds(receive.now) between greatest(source.note[2], source.note[4] - 100000) and source.note[4]
+    and postbag.microseconds(receive.now) between source.note[2] and source.note[4]
     and (receive.lease is null or receive.lease between interval '1 s' and interval '43200 s')
     and max_messages between 1 and 1000
   then
@@ -1486,25 +1492,24 @@ begin
           and ready.available_at >= postbag.instant(source.note[2])
           and ready.available_at <= receive.now
           and ready.available_at < 'infinity'
+          and ready.group_key is null
           and (ready.leased_until is null or ready.leased_until <= receive.now)
           and (ready.expires_at is null or ready.expires_at > receive.now)
         order by ready.available_at, ready.message_id
         limit max_messages
         for update skip locked
       ) as head
-      -- (The head of a group is left alone, and noted.)
       where message.ctid = head.place
-        and (message.group_key is null or set_config('postbag.met_group', 'yes', true) is null)
       returning
         message.message_id::text,
         message.message_id || '.' || message.attempts || '.' || message.lease_key,
-        case when message.bytes is null then message.body::text else translate(encode(message.bytes, 'base64'), E'\n', '') end,
-        message.encoding::text,
-        message.type::text,
-        message.content_type::text,
-        message.headers::jsonb,
+        case when message.bytes is null then message.body else translate(encode(message.bytes, 'base64'), E'\n', '') end,
+        message.encoding,
+        message.type,
+        message.content_type,
+        message.headers,
         message.priority::integer,
-        message.group_key::text,
+        message.group_key,
         message.attempts,
         message.sent_at,
         message.first_received_at,
@@ -1525,14 +1530,13 @@ begin
       return;
     end if;
     perform set_config(source.setting, source.queue_id || ':' || source.note[2] || ':0', false);
-    if claimed > 0 and current_setting('postbag.met_group', true) is distinct from 'yes' then
+    if claimed > 0 then
       return;
     end if;
-    perform set_config('postbag.met_group', '', true);
   end if;
 
   return query select * from postbag.receive_in_full(
-    receive.queue, receive.max_messages - claimed, receive.lease, receive.now
+    receive.queue, receive.max_messages, receive.lease, receive.now, receive.alone
   );
 end
 $$;
@@ -1578,8 +1582,7 @@ $$;
  *   'receipt_invalid'  this is not a receipt
  * A lease that has ended but passed to nobody still acks: the work is done, a redelivery would help no one. `alone` says that this
  * call is the whole transaction: then it does not wait for the disk (an ack that a crash of the database undoes means that the message
- * comes again), but for messages of groups it does, unless the queue's durability is relaxed: one that came again would come after those
- * behind it.
+ * comes again).
  *
  * Messages are settled in the order of their ids, so that two calls over the same ones cannot deadlock. All that are there and ours go with one
  * statement, which finds each by its key, whatever the statistics say (a join on the queue is at the planner's mercy: with those of a
@@ -1598,14 +1601,13 @@ declare
   -- The receipts whose messages are gone, and the groups whose heads were among these.
   done text[];
   headless text[];
-  is_grouped boolean := false;
   claim record;
   previous text;
   acked record;
   outcomes text[];
 begin
   select
-    known.queue_id, known.is_volatile, known.max_in_flight, known.durability, 'postbag.done_' || known.queue_id % 1024 as counter,
+    known.queue_id, known.is_volatile, known.max_in_flight, 'postbag.done_' || known.queue_id % 1024 as counter,
     case when jsonb_typeof(receipts) = 'array' then jsonb_array_length(receipts) else 0 end as number,
     postbag.claim_of(receipts ->> 0) as first
   into source
@@ -1620,6 +1622,9 @@ begin
   if source.number not between 1 and 1000 then
     perform postbag.check_receipts(receipts);
   end if;
+  if alone then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
 
   if source.number = 1 then
     delete from postbag.message
@@ -1628,13 +1633,12 @@ begin
       and message.attempts = source.first[2]
       and message.lease_key = source.first[3]
       and message.leased_until is not null
-    returning message.group_key::text, message.group_position into acked;
+    returning message.group_key, message.group_position into acked;
     if found then
       receipt := receipts ->> 0;
       outcome := 'ok';
       return next;
       done := array[receipt];
-      is_grouped := acked.group_key is not null;
       if acked.group_position = 0 then
         headless := array[acked.group_key];
       end if;
@@ -1656,11 +1660,9 @@ begin
       where message.ctid = mine.place
         and message.message_id || '.' || message.attempts || '.' || message.lease_key = mine.receipt
         and message.leased_until is not null
-      returning mine.receipt, message.group_key::text, message.group_position
+      returning mine.receipt, message.group_key, message.group_position
     )
-    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0), count(gone.group_key) > 0
-    into done, headless, is_grouped
-    from gone;
+    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0) into done, headless from gone;
     if cardinality(done) = source.number then
       return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
     end if;
@@ -1680,11 +1682,10 @@ begin
           and message.attempts = claim.attempt
           and message.lease_key = claim.lease_key
           and message.leased_until is not null
-        returning message.group_key::text, message.group_position into acked;
+        returning message.group_key, message.group_position into acked;
         if found then
           outcomes[claim."position"] := 'ok';
           done := done || claim.receipt;
-          is_grouped := is_grouped or acked.group_key is not null;
           if acked.group_position = 0 then
             headless := headless || acked.group_key;
           end if;
@@ -1699,9 +1700,6 @@ begin
       from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
   end if;
 
-  if alone and (not is_grouped or source.durability = 'relaxed') then
-    perform set_config('synchronous_commit', 'off', true);
-  end if;
   if headless is not null then
     insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
   end if;
@@ -2570,8 +2568,8 @@ $$;
 --! Included functions/nack.sql
 /* postbag.nack: give messages back, to be received again after `delay` (0 s to a year; null: as the queue's retry policy says); `error`
  * says why and is kept with the message (its first 4000 characters). With dead_letter, or after the last of the queue's max_attempts,
- * they go to the dead letters instead, in the same transaction. In the caller's transaction; outcomes and order as for
- * postbag.ack; `alone` says that this call is the whole transaction: then the queue's relaxed durability counts.
+ * they go to the dead letters instead, in the same transaction. In the caller's transaction; outcomes, order and `alone` as for
+ * postbag.ack.
  * `untried` says that nobody worked on them (a consumer that stops, say): then the attempt does not count.
  * The message becomes available at now + delay: behind what is waiting already. One of an ordered group keeps its place, and those
  * behind it that were taken under the same lease are given back, too. */
@@ -2667,7 +2665,7 @@ $$;
 --! Included functions/extend.sql
 /* postbag.extend: keep messages for `lease` (0 s to 43200 s, default the queue's) from now on. The receipts stay the same. What was taken
  * from an ordered group under one lease is kept together.
- * In the caller's transaction; order and outcomes as for postbag.ack (`alone` as for postbag.nack), and one outcome more:
+ * In the caller's transaction; order, outcomes and `alone` as for postbag.ack, and one outcome more:
  *   'lease_expired'    the lease had ended before: somebody else may receive the message at any moment, so nothing is promised */
 create or replace function postbag.extend(
   queue text,
@@ -2930,7 +2928,7 @@ begin
     twin := replace(twin, $text$currval('postbag.message_id')$text$, 'postbag.last_volatile_id()');
     twin := regexp_replace(twin, '(?<!SETOF )\mpostbag\.(message|dedup)\M(?! as)(?!'')', 'postbag.volatile_\1 as \1', 'g');
     twin := regexp_replace(twin, '\mpostbag\.(message_id|dedup|message)\M', 'postbag.volatile_\1', 'g');
-    execute regexp_replace(twin, '\m\w+\.is_volatile then', 'false then', 'g');
+    execute regexp_replace(twin, '\.is_volatile then', '.is_volatile is null then', 'g');
   end loop;
 end
 $$;

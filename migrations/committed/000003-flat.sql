@@ -1,9 +1,167 @@
---! Previous: sha1:a4efc9dfcfbbc342c146a48b1bc54351a81d2fd3
---! Hash: sha1:a31ad19eba4a286d9a6d51a60012a8bd32eb6787
+--! Previous: sha1:38762c70ad6618c67e351b01ed1b3c8386280e44
+--! Hash: sha1:03b51b1455d281691f47c36720e9f9e182463e9d
 --! Message: flat
 
 --! split: 01-functions.sql
+/* What goes because its function got another signature. */
+drop function postbag.receive_in_full;
+drop function postbag.volatile_receive_in_full;
+
 /* The functions that are new or changed. */
+--! Included functions/claim_of.sql
+/* postbag.claim_of: what a receipt names: {message_id, attempt, lease_key}; null if the text is no receipt. (Checked without a regular
+ * expression, which costs more than the rest of an ack.) */
+create or replace function postbag.claim_of(receipt text)
+returns bigint[]
+language sql
+immutable
+return case
+  when translate(receipt, '0123456789', '') = '..'
+    -- (As numbers are written: another way to write a receipt is none.)
+    and receipt not like '0%' and receipt not like '%.0_%'
+    and length(split_part(receipt, '.', 1)) between 1 and 18
+    and length(split_part(receipt, '.', 2)) between 1 and 9
+    and length(split_part(receipt, '.', 3)) between 1 and 10
+    then string_to_array(receipt, '.')::bigint[]
+end;
+--! EndIncluded functions/claim_of.sql
+--! Included functions/tick.sql
+/* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
+ * session counted in the second before, and ask for tidying at the end of the transaction, so that removing what has expired needs no
+ * daemon; in 20 queues a second at most, so that a session that goes through thousands of them does not do little else. Leaves out what
+ * the role has no right to, and tidying in a transaction with a snapshot of its own, where it could fail for no reason of the caller's. */
+create or replace function postbag.tick(verb text, source_id bigint, number bigint, now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  setting constant text := 'postbag.' || verb || '_' || source_id % 1024;
+  second constant bigint := date_part('epoch', tick.now)::bigint;
+  -- {queue_id, second, number, number, …}
+  note constant bigint[] := postbag.remembered(setting);
+  counted bigint := tick.number;
+  -- {second, how often this session asked for tidying in it}
+  asked bigint[] := postbag.remembered('postbag.tidying');
+begin
+  if note[1] = source_id then
+    counted := counted + coalesce((select sum(earlier.number) from unnest(note[3:]) as earlier (number)), 0);
+  end if;
+  if note[1] = source_id and note[2] = second then
+    perform set_config(setting, format('%s:%s:%s:', source_id, second, counted), false);
+    return;
+  end if;
+
+  if counted > 0 and has_table_privilege('postbag.traffic', 'insert') then
+    insert into postbag.traffic (queue_id, noted_at, sent, done)
+    values (source_id, tick.now, case verb when 'sent' then counted else 0 end, case verb when 'done' then counted else 0 end);
+  end if;
+  if asked[1] is distinct from second then
+    asked := array[second, 0];
+  end if;
+  if asked[2] < 20 and current_setting('transaction_isolation') = 'read committed'
+    and has_table_privilege('postbag.group_change', 'insert')
+  then
+    insert into postbag.group_change (queue_id, groups, tidies, changed_at) values (source_id, '{}', true, tick.now);
+    perform set_config('postbag.tidying', format('%s:%s', second, asked[2] + 1), false);
+  end if;
+  perform set_config(setting, format('%s:%s:', source_id, second), false);
+end
+$$;
+--! EndIncluded functions/tick.sql
+--! Included functions/claim_newest.sql
+/* postbag.claim_newest: what a claim is in a lifo queue: lease the `wanted` messages of one level that became available last. The mirror
+ * of the cursor that functions/receive_in_full.sql tells of: the session notes between which times it found all taken, and looks at what came
+ * after (from 2 s before, for commits that overtook each other) and what lies before; a full look sees all. */
+create or replace function postbag.claim_newest(
+  source postbag.queue, level integer, wanted integer, full_look boolean, until timestamptz, drawn_key integer, now timestamptz
+)
+returns setof postbag.delivery
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  setting constant text := format('postbag.newest_%s_%s', source.queue_id % 256, level);
+  -- {queue_id, from when on, until when all were taken}
+  note bigint[] := postbag.remembered(setting);
+  now_us constant bigint := postbag.microseconds(claim_newest.now);
+  above timestamptz := '-infinity';
+  below timestamptz := claim_newest.now;
+  claimed integer;
+begin
+  if full_look or note[1] is distinct from source.queue_id or note[3] is null or note[3] > now_us then
+    note := array[source.queue_id, null, now_us];
+  else
+    above := postbag.instant(note[3] - 2000000);
+  end if;
+
+  for part in 1 .. case when note[2] is null then 1 else 2 end loop
+    return query
+      with head as materialized (
+        select message.ctid as place, message.available_at
+        from postbag.message
+        where message.queue_id = source.queue_id
+          and message.priority = level
+          and message.available_at >= above
+          and message.available_at <= below
+          and message.available_at < 'infinity'
+          and (message.leased_until is null or message.leased_until <= claim_newest.now)
+          and (message.expires_at is null or message.expires_at > claim_newest.now)
+        order by message.available_at desc, message.message_id desc
+        limit wanted
+        for update skip locked
+      ),
+      leased as (
+        update postbag.message
+        set
+          leased_until = until,
+          attempts = message.attempts + 1,
+          lease_key = drawn_key,
+          first_received_at = coalesce(message.first_received_at, claim_newest.now),
+          in_flight_until = case when source.max_in_flight is not null then until end,
+          expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(until) else message.expires_at end
+        from head
+        where message.queue_id = source.queue_id and message.ctid = head.place
+        returning message.*
+      ),
+      noted as (
+        select set_config('postbag.oldest', postbag.microseconds(min(head.available_at))::text, true) from head having count(*) > 0
+      )
+      select
+        leased.message_id::text,
+        concat_ws('.', leased.message_id, leased.attempts, leased.lease_key),
+        coalesce(leased.body::text, translate(encode(leased.bytes, 'base64'), E'\n', '')),
+        leased.encoding::text,
+        leased.type::text,
+        leased.content_type::text,
+        leased.headers::jsonb,
+        leased.priority::integer,
+        leased.group_key::text,
+        leased.attempts,
+        leased.sent_at,
+        leased.first_received_at,
+        leased.leased_until,
+        leased.expires_at,
+        leased.deaths
+      from leased, noted
+      order by leased.available_at desc, leased.message_id desc;
+
+    get diagnostics claimed = row_count;
+    wanted := wanted - claimed;
+    exit when wanted = 0;
+    above := '-infinity';
+    below := postbag.instant(note[2]);
+  end loop;
+
+  -- Either what was wanted was there, and all that came later is taken now; or there is nothing more at all.
+  note[2] := case when wanted = 0 then current_setting('postbag.oldest')::bigint else 0 end;
+  perform set_config(setting, format('%s:%s:%s', source.queue_id, note[2], now_us), false);
+end
+$$;
+--! EndIncluded functions/claim_newest.sql
 --! Included functions/order_groups.sql
 /* postbag.order_groups: put the lines of these groups in order: `arrived` stand behind all that others committed before, and the first
  * in each line is its head. The caller holds the groups' locks, looks at what is committed now (read committed), and pins the plans. */
@@ -909,6 +1067,333 @@ begin
 end
 $$;
 --! EndIncluded functions/receive.sql
+--! Included functions/ack.sql
+/* postbag.ack: delete the messages of these receipts (a JSON array of strings), in the caller's transaction, so that work and ack
+ * can commit together. One row per receipt, in the order given, with its outcome:
+ *   'ok'               the message is done and gone
+ *   'lease_lost'       the message was given back, or received again since: this receipt owns nothing, nothing changed
+ *   'message_gone'     there is no such message in this queue (any more): acked before, purged, or moved to the dead letters
+ *   'receipt_invalid'  this is not a receipt
+ * A lease that has ended but passed to nobody still acks: the work is done, a redelivery would help no one. `alone` says that this
+ * call is the whole transaction: then it does not wait for the disk (an ack that a crash of the database undoes means that the message
+ * comes again), but for messages of groups it does, unless the queue's durability is relaxed: one that came again would come after those
+ * behind it.
+ *
+ * Messages are settled in the order of their ids, so that two calls over the same ones cannot deadlock. All that are there and ours go with one
+ * statement, which finds each by its key, whatever the statistics say (a join on the queue is at the planner's mercy: with those of a
+ * nearly empty table it walks the whole queue); what is left after it is looked at one by one. */
+create or replace function postbag.ack(
+  queue text, receipts jsonb, now timestamptz default clock_timestamp(), alone boolean default false
+)
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source record;
+  -- The receipts whose messages are gone, and the groups whose heads were among these.
+  done text[];
+  headless text[];
+  is_grouped boolean := false;
+  claim record;
+  previous text;
+  acked record;
+  outcomes text[];
+begin
+  select
+    known.queue_id, known.is_volatile, known.max_in_flight, known.durability, 'postbag.done_' || known.queue_id % 1024 as counter,
+    case when jsonb_typeof(receipts) = 'array' then jsonb_array_length(receipts) else 0 end as number,
+    postbag.claim_of(receipts ->> 0) as first
+  into source
+  from postbag.queue as known
+  where known.name = ack.queue;
+  if source.is_volatile then
+    return query select * from postbag.volatile_ack(ack.queue, ack.receipts, ack.now);
+    return;
+  elsif source.queue_id is null then
+    perform postbag.queue_named(ack.queue);
+  end if;
+  if source.number not between 1 and 1000 then
+    perform postbag.check_receipts(receipts);
+  end if;
+
+  if source.number = 1 then
+    delete from postbag.message
+    where message.queue_id = source.queue_id
+      and message.message_id = source.first[1]
+      and message.attempts = source.first[2]
+      and message.lease_key = source.first[3]
+      and message.leased_until is not null
+    returning message.group_key::text, message.group_position into acked;
+    if found then
+      receipt := receipts ->> 0;
+      outcome := 'ok';
+      return next;
+      done := array[receipt];
+      is_grouped := acked.group_key is not null;
+      if acked.group_position = 0 then
+        headless := array[acked.group_key];
+      end if;
+    end if;
+  else
+    with gone as (
+      delete from postbag.message
+      using (
+        select given.receipt, there.place
+        from jsonb_array_elements_text(receipts) as given (receipt)
+        cross join lateral (
+          select message.ctid as place, message.message_id
+          from postbag.message
+          where message.queue_id = source.queue_id and message.message_id = postbag.claimed_id(given.receipt)
+          limit 1
+        ) as there
+        order by there.message_id
+      ) as mine
+      where message.ctid = mine.place
+        and message.message_id || '.' || message.attempts || '.' || message.lease_key = mine.receipt
+        and message.leased_until is not null
+      returning mine.receipt, message.group_key::text, message.group_position
+    )
+    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0), count(gone.group_key) > 0
+    into done, headless, is_grouped
+    from gone;
+    if cardinality(done) = source.number then
+      return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
+    end if;
+  end if;
+
+  if cardinality(done) is distinct from source.number then
+    for claim in
+      select given.* from postbag.claims(receipts) as given order by given.message_id, given.receipt, given."position"
+    loop
+      if claim.receipt = any (done) and claim.receipt is distinct from previous then
+        outcomes[claim."position"] := 'ok';
+      else
+        -- (Extended in this very moment, say.)
+        delete from postbag.message
+        where message.queue_id = source.queue_id
+          and message.message_id = claim.message_id
+          and message.attempts = claim.attempt
+          and message.lease_key = claim.lease_key
+          and message.leased_until is not null
+        returning message.group_key::text, message.group_position into acked;
+        if found then
+          outcomes[claim."position"] := 'ok';
+          done := done || claim.receipt;
+          is_grouped := is_grouped or acked.group_key is not null;
+          if acked.group_position = 0 then
+            headless := headless || acked.group_key;
+          end if;
+        else
+          outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+        end if;
+      end if;
+      previous := claim.receipt;
+    end loop;
+    return query
+      select given.receipt, outcomes[given."position"]
+      from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+  end if;
+
+  if alone and (not is_grouped or source.durability = 'relaxed') then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+  if headless is not null then
+    insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
+  end if;
+  if not postbag.is_counted(source.counter, source.queue_id, coalesce(cardinality(done), 0), ack.now) then
+    perform postbag.tick('done', source.queue_id, coalesce(cardinality(done), 0), ack.now);
+  end if;
+  -- (There is room for others.)
+  if source.max_in_flight is not null then
+    perform postbag.wake(ack.queue);
+  end if;
+end
+$$;
+--! EndIncluded functions/ack.sql
+--! Included functions/nack.sql
+/* postbag.nack: give messages back, to be received again after `delay` (0 s to a year; null: as the queue's retry policy says); `error`
+ * says why and is kept with the message (its first 4000 characters). With dead_letter, or after the last of the queue's max_attempts,
+ * they go to the dead letters instead, in the same transaction. In the caller's transaction; outcomes and order as for
+ * postbag.ack; `alone` says that this call is the whole transaction: then the queue's relaxed durability counts.
+ * `untried` says that nobody worked on them (a consumer that stops, say): then the attempt does not count.
+ * The message becomes available at now + delay: behind what is waiting already. One of an ordered group keeps its place, and those
+ * behind it that were taken under the same lease are given back, too. */
+create or replace function postbag.nack(
+  queue text,
+  receipts jsonb,
+  delay interval default null,
+  error text default null,
+  now timestamptz default clock_timestamp(),
+  dead_letter boolean default false,
+  untried boolean default false,
+  alone boolean default false
+)
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(nack.queue);
+  claim record;
+  outcomes text[];
+  back_at timestamptz;
+  nacked_group text;
+  nacked_position bigint;
+  -- Per ordered group the first that was given back.
+  broken jsonb := '{}';
+begin
+  if source.is_volatile then
+    return query select * from postbag.volatile_nack(
+      nack.queue, nack.receipts, nack.delay, nack.error, nack.now, nack.dead_letter, nack.untried, nack.alone
+    );
+    return;
+  end if;
+  perform postbag.check_receipts(receipts);
+  if nack.delay not between interval '0 s' and interval '31536000 s' then
+    perform postbag.refuse('PB002', format(
+      'delaySeconds must be between 0 and 31536000, got %s', extract(epoch from nack.delay)::double precision
+    ));
+  elsif nack.delay is not null and nack.dead_letter then
+    perform postbag.refuse('PB002', 'delaySeconds must not be given with deadLetter, got both');
+  elsif nack.untried and nack.dead_letter then
+    perform postbag.refuse('PB002', 'untried must not be given with deadLetter, got both');
+  end if;
+  if alone and source.durability = 'relaxed' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
+  for claim in
+    select given.* from postbag.claims(receipts) as given order by given.message_id, given."position"
+  loop
+    back_at := nack.now + coalesce(nack.delay, postbag.retry_delay(source, claim.attempt, random()));
+    update postbag.message
+    set
+      leased_until = null,
+      in_flight_until = null,
+      attempts = message.attempts - case when nack.untried then 1 else 0 end,
+      available_at = case when message.group_position > 0 then message.available_at else back_at end,
+      due_at = case when message.group_position > 0 then back_at end,
+      expires_at = case when message.expires_at = postbag.last_moment(message.leased_until) then null else message.expires_at end,
+      last_error = coalesce(left(nack.error, 4000), message.last_error)
+    where message.queue_id = source.queue_id
+      and message.message_id = claim.message_id
+      and message.attempts = claim.attempt
+      and message.lease_key = claim.lease_key
+      and message.leased_until is not null
+    returning message.group_key, message.group_position into nacked_group, nacked_position;
+    if not found then
+      outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+      continue;
+    end if;
+    outcomes[claim."position"] := 'ok';
+    if nack.dead_letter then
+      perform postbag.bury(source, array[claim.message_id], 'rejected', nack.now);
+    elsif claim.attempt >= source.max_attempts and not nack.untried then
+      perform postbag.bury(source, array[claim.message_id], 'attempts', nack.now);
+    elsif nacked_position is not null then
+      broken := broken || jsonb_build_object(
+        nacked_group, least((broken ->> nacked_group)::bigint, nacked_position)
+      );
+    end if;
+  end loop;
+  perform postbag.release_followers(source.queue_id, given_back.key, given_back.value::bigint)
+  from jsonb_each_text(broken) as given_back;
+  perform postbag.wake(source.name);
+
+  return query
+    select given.receipt, outcomes[given."position"]
+    from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+end
+$$;
+--! EndIncluded functions/nack.sql
+--! Included functions/extend.sql
+/* postbag.extend: keep messages for `lease` (0 s to 43200 s, default the queue's) from now on. The receipts stay the same. What was taken
+ * from an ordered group under one lease is kept together.
+ * In the caller's transaction; order and outcomes as for postbag.ack (`alone` as for postbag.nack), and one outcome more:
+ *   'lease_expired'    the lease had ended before: somebody else may receive the message at any moment, so nothing is promised */
+create or replace function postbag.extend(
+  queue text,
+  receipts jsonb,
+  lease interval default null,
+  now timestamptz default clock_timestamp(),
+  alone boolean default false
+)
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(extend.queue);
+  until constant timestamptz := extend.now + coalesce(extend.lease, source.lease);
+  claim record;
+  outcomes text[];
+  kept_group text;
+  kept_position bigint;
+  kept_groups text[] := '{}';
+  previous_until timestamptz;
+  was_shortened boolean := false;
+begin
+  if source.is_volatile then
+    return query select * from postbag.volatile_extend(extend.queue, extend.receipts, extend.lease, extend.now, extend.alone);
+    return;
+  end if;
+  perform postbag.check_receipts(receipts);
+  if extend.lease not between interval '0 s' and interval '43200 s' then
+    perform postbag.refuse('PB002', format(
+      'leaseSeconds must be between 0 and 43200, got %s', extract(epoch from extend.lease)::double precision
+    ));
+  end if;
+  if alone and source.durability = 'relaxed' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
+  for claim in
+    select given.* from postbag.claims(receipts) as given order by given.message_id, given."position"
+  loop
+    update postbag.message
+    set
+      leased_until = until,
+      in_flight_until = case when message.in_flight_until is not null then until end,
+      expires_at = case when message.expires_at = postbag.last_moment(message.leased_until) then postbag.last_moment(until) else message.expires_at end
+    where message.queue_id = source.queue_id
+      and message.message_id = claim.message_id
+      and message.attempts = claim.attempt
+      and message.lease_key = claim.lease_key
+      -- (Another receipt of this call may have extended it.)
+      and (message.leased_until > extend.now or message.leased_until = until and message.group_key = any (kept_groups))
+    returning
+      message.group_key, message.group_position,
+      (
+        select before.leased_until from postbag.message as before
+        where before.queue_id = source.queue_id and before.message_id = claim.message_id
+      )
+    into kept_group, kept_position, previous_until;
+    if not found then
+      outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+      continue;
+    end if;
+    outcomes[claim."position"] := 'ok';
+    was_shortened := was_shortened or coalesce(previous_until > until, true);
+    if kept_position is not null and not kept_group = any (kept_groups) then
+      perform postbag.extend_companions(source.queue_id, kept_group, claim.lease_key::integer, until);
+      kept_groups := kept_groups || kept_group;
+    end if;
+  end loop;
+  if was_shortened then
+    perform postbag.wake(source.name);
+  end if;
+
+  return query
+    select given.receipt, outcomes[given."position"]
+    from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+end
+$$;
+--! EndIncluded functions/extend.sql
 --! Included functions/make_volatile_twins.sql
 /* postbag.make_volatile_twins: write every function that touches messages a second time, for the tables of volatile queues:
  * postbag.receive becomes postbag.volatile_receive, and postbag.message in it postbag.volatile_message. So there is one source, plans
