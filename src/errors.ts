@@ -15,6 +15,7 @@ export const errorStatus = {
   /** The token is good, but not for this: the message names the scope that is missing. */
   scope_missing: 403,
   queue_not_found: 404,
+  exchange_not_found: 404,
   /** No such path. */
   route_not_found: 404,
   /** The message of this receipt is not there (any more): acked before, or purged. */
@@ -26,6 +27,12 @@ export const errorStatus = {
   lease_lost: 409,
   /** The lease had ended before it was extended. */
   lease_expired: 409,
+  /** The exchange was declared as something else: the message says what differs. */
+  exchange_conflict: 409,
+  /** The exchange has bindings, and was to be deleted only without. */
+  exchange_in_use: 409,
+  /** A message that must reach a queue reaches none. Nothing was sent. */
+  message_unroutable: 422,
   batch_too_large: 413,
   body_too_large: 413,
   request_too_large: 413,

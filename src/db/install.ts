@@ -91,7 +91,11 @@ export function printMigrations(from = 1): string {
 }
 
 const ourRelations = [
+  'binding',
+  'binding_point',
+  'binding_term',
   'dedup',
+  'exchange',
   'flow',
   'group_change',
   'group_pending',

@@ -33,12 +33,44 @@ export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
+export interface PostbagBinding {
+  binding_id: Generated<Int8>;
+  created_at: Timestamp;
+  exchange_id: Int8;
+  header_match: string | null;
+  headers: Json | null;
+  queue_id: Int8 | null;
+  routing_key: string;
+  target_id: Int8 | null;
+  weight: number | null;
+}
+
+export interface PostbagBindingPoint {
+  binding_id: Int8;
+  exchange_id: Int8;
+  point: Int8;
+}
+
+export interface PostbagBindingTerm {
+  binding_id: Int8;
+  exchange_id: Int8;
+  term: string;
+}
+
 export interface PostbagDedup {
   dedup_id: string;
   expires_at: Timestamp;
   message_id: Int8;
   queue_id: Int8;
   scope: string;
+}
+
+export interface PostbagExchange {
+  alternate: string | null;
+  created_at: Timestamp;
+  exchange_id: Generated<Int8>;
+  name: string;
+  type: string;
 }
 
 export interface PostbagFlow {
@@ -228,7 +260,11 @@ export interface PostbagVolatileMessage {
 }
 
 export interface DB {
+  "postbag.binding": PostbagBinding;
+  "postbag.binding_point": PostbagBindingPoint;
+  "postbag.binding_term": PostbagBindingTerm;
   "postbag.dedup": PostbagDedup;
+  "postbag.exchange": PostbagExchange;
   "postbag.flow": PostbagFlow;
   "postbag.group_change": PostbagGroupChange;
   "postbag.group_pending": PostbagGroupPending;

@@ -29,6 +29,13 @@ async function only(database: TestDatabase, topic: string, options: ExamineOptio
   return findings.map(said).join('\n')
 }
 
+/** What is found of the horizon, but for autovacuum, which may have begun to look at the database by chance: where the clock is moved, that
+ * counts as hours ago. */
+async function holders(database: TestDatabase, seconds: number): Promise<readonly string[]> {
+  const findings = await found(database.url, { now: inSeconds(seconds) }, 'horizon')
+  return findings.filter(({ level, what }) => level !== 'ok' && !what.includes('(autovacuum worker')).map(said)
+}
+
 const said = ({ level, what, remedy }: Finding) => `${level}: ${what}${remedy ? ` → ${remedy}` : ''}`
 const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000)
 
@@ -155,22 +162,18 @@ describe('the horizon', () => {
     const { rows } = await holder.query('select pg_backend_pid() as pid')
 
     const atOnce = await only(database, 'horizon')
-    const later = [
-      await only(database, 'horizon', { now: inSeconds(120) }),
-      await only(database, 'horizon', { now: inSeconds(1210) }),
-      await only(database, 'horizon', { now: inSeconds(7230) }),
-    ]
+    const later = [await holders(database, 120), await holders(database, 1210), await holders(database, 7230)]
 
     assert.match(atOnce, /^ok: Nobody holds back the horizon/)
     assert.deepEqual(
-      later.map((finding) => finding.split(':')[0]),
-      ['hint', 'warning', 'problem'],
+      later.map((findings) => findings.map((finding) => finding.split(':')[0])),
+      [['hint'], ['warning'], ['problem']],
     )
     assert.match(
-      later[1] ?? '',
+      later[1]?.[0] ?? '',
       new RegExp(`held back for 20 min by session ${rows[0].pid} \\(report, role postgres, idle in transaction\\)\\. `),
     )
-    assert.match(later[1] ?? '', new RegExp(`→ select pg_terminate_backend\\(${rows[0].pid}\\);`))
+    assert.match(later[1]?.[0] ?? '', new RegExp(`→ select pg_terminate_backend\\(${rows[0].pid}\\);`))
   })
 
   test('is held back by a transaction that wrote, without a snapshot', async () => {
@@ -178,10 +181,10 @@ describe('the horizon', () => {
     const writer = await database.connect()
     await writer.query('begin; select pg_current_xact_id()')
 
-    assert.match(
-      await only(database, 'horizon', { now: inSeconds(7230) }),
-      /^problem: The horizon has been held back for 2 h/,
-    )
+    const findings = await holders(database, 7230)
+
+    assert.equal(findings.length, 1)
+    assert.match(findings[0] ?? '', /^problem: The horizon has been held back for 2 h/)
   })
 
   test('is not held back by a transaction in another database', async () => {
@@ -189,7 +192,7 @@ describe('the horizon', () => {
     const holder = await other.connect()
     await holder.query('begin isolation level repeatable read; select 1')
 
-    assert.match(await only(database, 'horizon', { now: inSeconds(7230) }), /^ok/)
+    assert.deepEqual(await holders(database, 7230), [])
   })
 
   test('that an unseen transaction holds back is told by the number of transactions since', async () => {

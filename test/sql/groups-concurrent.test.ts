@@ -66,6 +66,27 @@ test('transactions that touch the same groups in opposite orders do not deadlock
   assert.equal(await on(pool, queue).purge(), 4 * 10 * 20)
 })
 
+test('a message that is given back while the one before it is acked is the next of its group', async () => {
+  const queue = await newQueue(pool)
+  await on(pool, queue).sendBatch(parcels('a1 a2 a3'), { now: at(0) })
+  const [first, second, third] = receipts(await on(pool, queue).receive(3, { now: at(0) }))
+  const giver = await db.connect()
+
+  await giver.query('begin')
+  await on(giver, queue).nack([second, third], { delay: '0 s', now: at(1) })
+  await on(pool, queue).ackWith([first], { now: at(1) })
+  await giver.query('commit')
+
+  const left = await on(pool, queue).peek(9, { now: at(2) })
+  assert.deepEqual(
+    left.map(({ body, state }) => [JSON.parse(body), state]),
+    [
+      ['a2', 'ready'],
+      ['a3', 'blocked'],
+    ],
+  )
+})
+
 test('acks of one lease at the same time, each for itself, leave no group without a head', async () => {
   const queue = await newQueue(pool)
   const sessions = await Promise.all(Array.from({ length: 5 }, () => db.connect()))
