@@ -32,6 +32,7 @@ describe('the import rule', () => {
   const allowed: [path: string, text: string][] = [
     ['src/limits.ts', "import { QueueError } from './errors.ts'"],
     ['src/queue/send.ts', "import { call } from '../db/call.ts'\nimport { message } from './message.ts'"],
+    ['src/outbox/knex.ts', "import { through } from '../db/through.ts'"],
     ['src/http/routes/messages.ts', "import { Hono } from 'hono'\nimport { send } from '../../queue/send.ts'"],
     ['src/client/index.ts', "export * from '../wire.ts'"],
     ['src/db/install.ts', "import { readFile } from 'node:fs/promises'"],
@@ -48,6 +49,8 @@ describe('the import rule', () => {
     ['src/exchange/publish.ts', "import { routes } from '../http/routes.ts'"],
     ['src/exchange/publish.ts', "import { hub } from '../wakeup/hub.ts'"],
     ['src/webhook/deliver.ts', "import { routes } from '../sqs/routes.ts'"],
+    ['src/outbox/knex.ts', "import type { Knex } from 'knex'"],
+    ['src/outbox/knex.ts', "import { send } from '../queue/send.ts'"],
     ['src/http/routes.ts', "import { action } from '../sqs/action.ts'"],
     ['src/http/routes.ts', "import { main } from '../cli/main.ts'"],
     ['src/http/routes.ts', "import type { Pool } from 'pg'"],

@@ -90,7 +90,12 @@ const notInstalled = /^(3F000|42883|42P01)$/
 /** What a driver's error means to us; itself if that is nothing. */
 export function asQueueError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof QueueError) return error
-  const { code = '', constraint = '' } = error as Error & { code?: string; constraint?: string }
+  // (postgres.js has another name for the constraint.)
+  const {
+    code = '',
+    constraint_name = '',
+    constraint = constraint_name,
+  } = error as Error & { code?: string; constraint?: string; constraint_name?: string }
 
   const own = ownCodes[code]
   if (own) return new QueueError(own, error.message, own === 'queue_full' ? { retryAfterSeconds: 1 } : {})

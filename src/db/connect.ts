@@ -2,6 +2,7 @@
 import { CompiledQuery } from 'kysely'
 import pg from 'pg'
 import type { Executor } from './call.ts'
+import { through } from './through.ts'
 
 export type { Executor } from './call.ts'
 export { preparing } from './prepare.ts'
@@ -40,7 +41,7 @@ export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
 }
 
 /** A Kysely instance or transaction, as far as we need it. */
-interface KyselyHandle {
+export interface KyselyHandle {
   executeQuery<R>(query: CompiledQuery<R>): Promise<{ rows: R[] }>
 }
 
@@ -50,5 +51,5 @@ export type DatabaseHandle = Executor | KyselyHandle
 /** Make any of the handles an executor. */
 export function executorOf(handle: DatabaseHandle): Executor {
   if (!('executeQuery' in handle)) return handle
-  return { query: (text, values) => handle.executeQuery(CompiledQuery.raw(text, values)) }
+  return through((text, values) => handle.executeQuery(CompiledQuery.raw(text, values)))
 }

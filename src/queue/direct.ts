@@ -39,7 +39,8 @@ import { send } from './send.ts'
 import { ack, extend, nack } from './settle.ts'
 
 export interface PostbagOptions {
-  /** A `pg` client or pool, a Kysely instance or transaction, or anything with pg's `query(text, values)`. */
+  /** A `pg` client or pool, a Kysely instance or transaction, or anything with pg's `query(text, values)`; other libraries' transactions
+   * through `fromDrizzle`, `fromKnex`, `fromMikroOrm`, `fromPostgresJs`, `fromPrisma`, `fromTypeOrm`. */
   readonly executor: DatabaseHandle
   /** For tests: the time to use instead of the database's. */
   readonly clock?: Clock

@@ -67,3 +67,18 @@ test('outbox: the rolled back order leaves neither row nor message', async () =>
     'message: {"orderId":"1","item":"book"}',
   ])
 })
+
+for (const library of ['drizzle', 'knex', 'kysely', 'mikro-orm', 'postgres-js', 'prisma', 'typeorm']) {
+  test(`outbox with ${library}: order and message, or neither`, async () => {
+    const { stdout } = await run(process.execPath, ['examples/run.ts', `outbox/${library}`], {
+      cwd: root,
+      env: environment(),
+    })
+
+    assert.deepEqual(stdout.trim().split('\n'), [
+      'rolled back: out of unicorns',
+      'order: book',
+      'message: {"orderId":1,"item":"book"}',
+    ])
+  })
+}

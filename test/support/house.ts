@@ -29,6 +29,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/wakeup/': { parts: [...BASE, 'src/db/', 'src/queue/'], packages: ['pg', 'kysely', 'cloudflare:workers'] },
   'src/webhook/': { parts: [...BASE, 'src/db/', 'src/queue/', 'src/exchange/'], packages: ['pg', 'kysely'] },
   'src/schedule/': { parts: [...BASE, 'src/db/', 'src/queue/', 'src/exchange/'], packages: ['pg', 'kysely'] },
+  'src/outbox/': { parts: ['src/db/call.ts', 'src/db/connect.ts', 'src/db/through.ts'], packages: [] },
   'src/http/': door,
   'src/sqs/': door,
   'src/amqp/': door,

@@ -11,7 +11,7 @@ export async function installRuntimes(): Promise<void> {
   const lock = await readFile(new URL('package-lock.json', folder), 'utf8')
   if (lock === (await readFile(installedLock, 'utf8').catch(() => ''))) return
   console.log(
-    'Installing what only tests need (workerd, Deno, Bun, Chromium, Postgres 15 …) into test/runtimes, once; about 560 MB.',
+    'Installing what only tests need (workerd, Deno, Bun, Chromium, Postgres 15, ORMs …) into test/runtimes, once; about 720 MB.',
   )
   execFileSync('npm', ['ci', '--loglevel=error'], {
     cwd: fileURLToPath(folder),
