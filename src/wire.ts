@@ -341,8 +341,9 @@ export interface BindResponse {
   readonly changed: boolean
 }
 
-export interface BindingInfo extends Required<Pick<BindingCondition, 'routingKey'>>, BindingCondition {
+export interface BindingInfo extends Omit<BindingCondition, 'routingKey'> {
   readonly id: string
+  readonly routingKey: string
   /** The exchange it is a binding of. */
   readonly source: string
   readonly queue?: string
