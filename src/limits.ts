@@ -81,3 +81,10 @@ export const queueNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/
 
 /** The rule above in words, for errors. */
 export const queueNameRule = '1 to 80 letters, digits, ".", "_" and "-", starting with a letter or digit'
+
+/** What a policy's pattern may be, and the same in words: the name of a queue in which * stands for any characters. */
+export const queuesPattern = /^[A-Za-z0-9._*-]{1,80}$/
+export const queuesRule = '1 to 80 letters, digits, ".", "_", "-" and "*" (which stands for any characters)'
+
+/** Most policies. They are few, so that a queue can be looked up in all of them. (Held by postbag.set_policy.) */
+export const maxPolicies = 100

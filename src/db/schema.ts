@@ -127,6 +127,33 @@ export interface PostbagMessage {
   type: string | null;
 }
 
+export interface PostbagPolicy {
+  created_at: Timestamp;
+  is_exact: Generated<boolean>;
+  literal_length: Generated<number>;
+  name: string;
+  name_like: Generated<string>;
+  pattern: string;
+  prefix_length: Generated<number>;
+  settings: Json;
+  updated_at: Timestamp;
+}
+
+export interface PostbagPolicyChange {
+  changed_at: Timestamp;
+  is_only: Generated<boolean>;
+}
+
+export interface PostbagPolicyInfo {
+  created_at: Timestamp | null;
+  name: string | null;
+  pattern: string | null;
+  place: number | null;
+  queues: Int8 | null;
+  settings: Json | null;
+  updated_at: Timestamp | null;
+}
+
 export interface PostbagQueue {
   burst: number | null;
   created_at: Timestamp;
@@ -138,6 +165,7 @@ export interface PostbagQueue {
   delay: unknown;
   delivery_order: string;
   durability: string;
+  explicit: Generated<Json>;
   group_burst: number | null;
   group_mode: string;
   group_rate: number | null;
@@ -185,6 +213,7 @@ export interface PostbagQueueInfo {
   max_messages: Int8 | null;
   max_priority: number | null;
   name: string | null;
+  origins: Json | null;
   overflow: string | null;
   paused: boolean | null;
   rate: number | null;
@@ -270,6 +299,9 @@ export interface DB {
   "postbag.group_pending": PostbagGroupPending;
   "postbag.inbox": PostbagInbox;
   "postbag.message": PostbagMessage;
+  "postbag.policy": PostbagPolicy;
+  "postbag.policy_change": PostbagPolicyChange;
+  "postbag.policy_info": PostbagPolicyInfo;
   "postbag.queue": PostbagQueue;
   "postbag.queue_info": PostbagQueueInfo;
   "postbag.sweep": PostbagSweep;

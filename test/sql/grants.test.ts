@@ -195,6 +195,18 @@ for (const rights of ['insert, delete', 'select, insert, update, delete']) {
   })
 }
 
+test('who describes and lists queues needs these grants', async () => {
+  const queue = await newQueue(pool, { lease: '5 s' })
+  const rights = ['usage on schema postbag', 'select on postbag.queue', 'select on postbag.queue_info']
+  const session = await sessionOf([...rights, 'select on postbag.policy'])
+
+  const described = await call(session, 'describe_queue', { queue })
+  const listed = await call(session, 'list_queues', { prefix: queue })
+
+  assert.deepEqual([described.length, described], [1, listed])
+  await session.query('rollback')
+})
+
 test('without grants nothing works', async () => {
   const queue = await newQueue(pool)
   const session = await sessionOf([])

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
-import { call, newQueue, only } from '../support/sql-verbs.ts'
+import { at, call, newQueue, only } from '../support/sql-verbs.ts'
 
 const { pool } = await createDatabase()
 
@@ -210,7 +210,8 @@ for (const [option, values, more] of ends) {
   })
 }
 
-const never = [
+/** Those that are something in every queue. */
+const always = [
   'lease',
   'delay',
   'max_priority',
@@ -228,10 +229,18 @@ const never = [
   'durability',
 ]
 
-for (const option of never) {
-  test(`a queue whose ${option} is null is refused`, async () => {
-    await assert.rejects(configure('nothing', { [option]: null }), { code: '23502' })
-    await assert.rejects(call(pool, 'describe_queue', { queue: 'nothing' }), { code: 'PB001' })
+for (const option of always) {
+  test(`a queue whose ${option} is null has the default, and none of it is refused`, async () => {
+    const now = at(0)
+    const plain = await configure(`plain-${option}`, { now })
+
+    const given = await configure(`null-${option}`, { [option]: null, now })
+
+    assert.deepEqual({ ...given, name: plain['name'] }, plain)
+    await assert.rejects(configure('nothing', { without: [option] }), {
+      code: 'PB002',
+      message: new RegExp(`^without must name some of burst, dead_letter_queue, .*, got '${option}'$`),
+    })
   })
 }
 

@@ -57,6 +57,7 @@ test('a new queue has the defaults, and is described as it was created', async (
     ...defaults,
     created_at: at(0),
     updated_at: at(0),
+    origins: {},
   })
   assert.deepEqual(await call(pool, 'describe_queue', { queue: 'fresh' }), [created])
 })
@@ -72,6 +73,7 @@ test('replacing a queue sets everything that is not given back to its default', 
     lease_seconds: 2,
     created_at: at(0),
     updated_at: at(60),
+    origins: { lease: 'queue' },
   })
 })
 
@@ -186,10 +188,8 @@ test('the largest configuration is accepted', async () => {
   assert.equal(created.delay_seconds, 31_536_000)
 })
 
-test('a name or a value that is null is refused', async () => {
-  for (const args of [{ queue: null }, { queue: 'nothing', lease: null }, { queue: 'nothing', max_priority: null }]) {
-    await assert.rejects(create(args), { code: '23502' })
-  }
+test('a name that is null is refused', async () => {
+  await assert.rejects(create({ queue: null }), { code: '23502' })
   await assert.rejects(call(pool, 'describe_queue', { queue: null }), {
     code: 'PB001',
     message: 'queue "" does not exist',
