@@ -17,6 +17,7 @@ import { mountHealthRoutes } from './http/health-routes.ts'
 import { mountLeaseRoutes } from './http/lease-routes.ts'
 import { mountMaintainRoutes } from './http/maintain-routes.ts'
 import { mountMessageRoutes } from './http/message-routes.ts'
+import { mountPolicyRoutes } from './http/policy-routes.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
 import { mountQueueRoutes } from './http/queue-routes.ts'
 import { mountStreamRoute } from './http/stream-route.ts'
@@ -73,6 +74,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   })
 
   mountQueueRoutes(app, config.access)
+  mountPolicyRoutes(app, config.access)
   mountMessageRoutes(app, config.access)
   mountLeaseRoutes(app, config.access)
   mountStreamRoute(app, config.access)

@@ -16,6 +16,7 @@ export const errorStatus = {
   scope_missing: 403,
   queue_not_found: 404,
   exchange_not_found: 404,
+  policy_not_found: 404,
   /** No such path. */
   route_not_found: 404,
   /** The message of this receipt is not there (any more): acked before, or purged. */

@@ -185,7 +185,8 @@ export interface SettleResponse {
   readonly results: readonly Settlement[]
 }
 
-/** How a queue behaves. PUT replaces all of it: what is not given gets its default. */
+/** How a queue behaves. PUT replaces all of it: what is not given gets its default, which is what the most specific policy says, or else the
+ * built-in one that is told here. Null, where there is no built-in default: none, whatever policies say. */
 export interface QueueConfig {
   /** Which of the available messages is next: the one that became available first, or last. Defaults to "fifo". */
   readonly order?: 'fifo' | 'lifo'
@@ -198,9 +199,9 @@ export interface QueueConfig {
   /** Delay of messages that name none, 0 – 31536000. Defaults to 0. */
   readonly delaySeconds?: number
   /** How long a message is worth anything unless it says otherwise, 0.001 – 31536000. Defaults to for ever. */
-  readonly ttlSeconds?: number
+  readonly ttlSeconds?: number | null
   /** How often a message is handed out at most, 1 – 1000. Defaults to no limit. */
-  readonly maxAttempts?: number
+  readonly maxAttempts?: number | null
   /** Delay of a nack that names none, 0 – 31536000. Defaults to 0. */
   readonly retryDelaySeconds?: number
   /** Whether that delay stays or doubles with every attempt. Defaults to "fixed". */
@@ -211,7 +212,7 @@ export interface QueueConfig {
   readonly retryJitter?: number
   /** Where messages go that failed too often, were rejected, expired, or were dropped because the queue was full: another queue, or (its
    * own name) the state "dead" in this one. Without it, those that failed or were rejected stay here as "dead", and the others are deleted. */
-  readonly deadLetterQueue?: string
+  readonly deadLetterQueue?: string | null
   /** How long messages are kept in the state "dead", in seconds, 1 – 31536000. Defaults to 14 days. */
   readonly deadLetterRetentionSeconds?: number
   /** How long dedup ids are remembered, in seconds, 0 – 86400. Defaults to 300. */
@@ -221,20 +222,20 @@ export interface QueueConfig {
   /** Whether a dedup id counts in the whole queue or in its group. Defaults to "queue". */
   readonly dedupScope?: 'queue' | 'group'
   /** Most messages in the queue, 1 – 1000000000. Defaults to no limit. */
-  readonly maxMessages?: number
+  readonly maxMessages?: number | null
   /** Most bytes of all bodies in the queue, 1 – 1125899906842624. Defaults to no limit. */
-  readonly maxBytes?: number
+  readonly maxBytes?: number | null
   /** What happens to a send into a full queue: refused (queue_full), or room is made. Defaults to "reject". */
   readonly overflow?: 'reject' | 'drop-oldest'
   /** Most messages that are leased at the same time, 1 – 100000. Defaults to no limit. */
-  readonly maxInFlight?: number
+  readonly maxInFlight?: number | null
   /** How many messages are handed out in a second, 0.001 – 1000000. Defaults to no limit. */
-  readonly ratePerSecond?: number
+  readonly ratePerSecond?: number | null
   /** How many of them at once after a pause, 1 – 1000000. Defaults to those of one second. */
-  readonly rateBurst?: number
+  readonly rateBurst?: number | null
   /** The same for each group. */
-  readonly groupRatePerSecond?: number
-  readonly groupRateBurst?: number
+  readonly groupRatePerSecond?: number | null
+  readonly groupRateBurst?: number | null
   /** "relaxed": a crash of the database may lose the last fraction of a second. "volatile": it empties the queue. Defaults to "full". */
   readonly durability?: 'full' | 'relaxed' | 'volatile'
 }
@@ -252,12 +253,43 @@ type WithoutDefault =
   | 'groupRatePerSecond'
   | 'groupRateBurst'
 
-export interface QueueInfo extends Required<Omit<QueueConfig, WithoutDefault>>, Pick<QueueConfig, WithoutDefault> {
+type Effective = Required<Omit<QueueConfig, WithoutDefault>> & {
+  readonly [Field in WithoutDefault]?: NonNullable<QueueConfig[Field]>
+}
+
+export interface QueueInfo extends Effective {
   readonly name: string
   /** True while nothing is handed out. */
   readonly paused: boolean
   readonly createdAt: string
   readonly updatedAt: string
+  /** Who says what a setting is: the queue's own configuration, or a policy. What is not here is the built-in default. */
+  readonly origins: { readonly [Field in keyof QueueConfig]?: Origin }
+}
+
+export type Origin = 'queue' | `policy ${string}`
+
+/** What policies may say: all but durability, which is each queue's own. */
+export type PolicySettings = Omit<QueueConfig, 'durability'>
+
+/** Settings of all queues whose name matches, unless they or a more specific policy say otherwise. PUT replaces all of it. */
+export interface PolicyConfig {
+  /** 1 – 80 characters of queue names and *, which stands for any characters, also none: "orders.*". */
+  readonly pattern: string
+  readonly settings: PolicySettings
+}
+
+export interface PolicyInfo extends PolicyConfig {
+  readonly name: string
+  /** How many queues match the pattern now. */
+  readonly matchingQueues: number
+  readonly createdAt: string
+  readonly updatedAt: string
+}
+
+export interface PolicyListResponse {
+  /** The most specific first: of several that match a queue, the first that says a setting counts. */
+  readonly policies: readonly PolicyInfo[]
 }
 
 export interface QueueListResponse {

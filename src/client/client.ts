@@ -1,7 +1,15 @@
 /* The client: one server, many queues. */
-import type { MaintainRequest, MaintainResponse, QueueInfo, QueueListResponse } from '../wire.ts'
+import type {
+  MaintainRequest,
+  MaintainResponse,
+  PolicyInfo,
+  PolicyListResponse,
+  QueueInfo,
+  QueueListResponse,
+} from '../wire.ts'
 import { type CallOptions, type ClientOptions, type Connection, connect } from './connection.ts'
 import type { Given } from './effects.ts'
+import { Policy } from './policy.ts'
 import { Queue } from './queue.ts'
 import type { InputOf, OutputOf, StandardSchema } from './schema.ts'
 
@@ -47,6 +55,16 @@ export class Client {
       next = data.next
       query.set('after', next ?? '')
     } while (next !== undefined)
+  }
+
+  /** The policy of that name. Asks the server nothing; `set()` makes the policy. */
+  policy(name: string): Policy {
+    return new Policy(this.#connection, name)
+  }
+
+  /** All policies, at most 100, the most specific first. */
+  async policies(options?: CallOptions): Promise<readonly PolicyInfo[]> {
+    return (await this.#connection.call<PolicyListResponse>('GET', '/policies', undefined, options)).data.policies
   }
 
   /** Clear away what time has ended, in all queues: expired messages, old dead letters, forgotten dedup ids. Sending and receiving do

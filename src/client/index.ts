@@ -14,9 +14,13 @@ export type {
   Encoding,
   MaintainResponse,
   MessageState,
+  Origin,
   Outcome,
   PeekedMessage,
   PeekResponse,
+  PolicyConfig,
+  PolicyInfo,
+  PolicySettings,
   QueueConfig,
   QueueInfo,
   QueueStats,
@@ -32,6 +36,7 @@ export type { Effects } from './effects.ts'
 export type { HeldMessage } from './held.ts'
 export type { PeekOptions } from './look.ts'
 export type { Message } from './message.ts'
+export type { Policy } from './policy.ts'
 export type { Queue } from './queue.ts'
 export type { ReceiveOptions } from './receive.ts'
 export type { RedriveAllOptions, RedriveAllRequest } from './redrive.ts'

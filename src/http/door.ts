@@ -10,7 +10,7 @@ import type { Hub } from '../wakeup/hub.ts'
 import { authorize } from './auth.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
-import { MessageIdParam, Problem, QueueName } from './schemas.ts'
+import { MessageIdParam, PolicyName, Problem, QueueName } from './schemas.ts'
 import type { Action } from './token.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -63,6 +63,8 @@ type Given<T> = { [Key in keyof T]: Exclude<T[Key], undefined> }
 export interface Input<Query extends Schema, Body extends Schema> extends Dependencies {
   /** The queue of the path; empty for an endpoint without one. */
   readonly queue: string
+  /** The policy of the path; empty for an endpoint without one. */
+  readonly policy: string
   /** The message id of the path; empty for an endpoint without one. */
   readonly id: string
   readonly query: Given<z.infer<Query>>
@@ -89,8 +91,13 @@ export function endpoint<Query extends Schema, Body extends Schema>(
 ): void {
   const { method, path, needs, query, body } = declared
   const hasQueue = path.includes('{queue}')
+  const hasPolicy = path.includes('{policy}')
   const hasId = path.includes('{id}')
-  document(door, declared, { ...(hasQueue && { queue: QueueName }), ...(hasId && { id: MessageIdParam }) })
+  document(door, declared, {
+    ...(hasQueue && { queue: QueueName }),
+    ...(hasPolicy && { policy: PolicyName }),
+    ...(hasId && { id: MessageIdParam }),
+  })
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
     const named = context.req.param('queue') ?? ''
@@ -98,6 +105,7 @@ export function endpoint<Query extends Schema, Body extends Schema>(
     await authorize(access, context.req.raw, needs, named, inQuery)
     return handle({
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
+      policy: hasPolicy ? validate(PolicyName, context.req.param('policy'), 'policy') : '',
       id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
       query: (declared.readsBody ? {} : validate(query ?? Nothing, queryOf(context), 'the query')) as Given<
         z.infer<Query>

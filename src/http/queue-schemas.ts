@@ -21,25 +21,35 @@ const { maxDelaySeconds, maxRateBurst } = limits
 
 const rate = (description: string) => number(limits.minRatePerSecond, limits.maxRatePerSecond, description)
 
-export const QueueConfig = fields({
+/** Null: none, whatever policies say. */
+const none = <Schema extends z.ZodType>(schema: Schema) => schema.nullable()
+
+/** The settings, of queues and of policies. */
+export const configShape = {
   order: oneOf(['fifo', 'lifo'], 'Whether the message that became available first or last is next. Default fifo.'),
   maxPriority: wholeNumber(0, limits.maxPriority, 'Highest priority a message may have. Default 0: no priorities.'),
   groups: oneOf(['ordered', 'fair'], 'What a group means: strict order, or a fair share. Default ordered.'),
   leaseSeconds: seconds(limits.maxLeaseSeconds, 'How long a receiver owns a message by default. Default 30.'),
   delaySeconds: seconds(maxDelaySeconds, 'Delay of messages that name none. Default 0.'),
-  ttlSeconds: number(
-    limits.minTtlSeconds,
-    limits.maxTtlSeconds,
-    'How long a message that does not say so itself is worth anything. Default: for ever.',
+  ttlSeconds: none(
+    number(
+      limits.minTtlSeconds,
+      limits.maxTtlSeconds,
+      'How long a message that does not say so itself is worth anything. Default: for ever.',
+    ),
   ),
-  maxAttempts: wholeNumber(1, limits.maxAttempts, 'How often a message is handed out at most. Default: no limit.'),
+  maxAttempts: none(
+    wholeNumber(1, limits.maxAttempts, 'How often a message is handed out at most. Default: no limit.'),
+  ),
   retryDelaySeconds: seconds(maxDelaySeconds, 'Delay of a nack that names none. Default 0.'),
   retryBackoff: oneOf(['fixed', 'exponential'], 'Whether that delay doubles with every attempt. Default fixed.'),
   retryMaxDelaySeconds: seconds(maxDelaySeconds, 'Longest delay that doubling leads to. Default 3600.'),
   retryJitter: number(0, 1, 'Share of the delay that is left to chance. Default 0.'),
-  deadLetterQueue: otherQueue(
-    'Where messages go that failed too often, were rejected, expired or dropped: another queue, or its own name to keep them here ' +
-      'as "dead". Default: failed and rejected ones are kept here, the others deleted.',
+  deadLetterQueue: none(
+    otherQueue(
+      'Where messages go that failed too often, were rejected, expired or dropped: another queue, or its own name to keep them here ' +
+        'as "dead". Default: failed and rejected ones are kept here, the others deleted.',
+    ),
   ),
   deadLetterRetentionSeconds: number(
     limits.minRetentionSeconds,
@@ -52,28 +62,40 @@ export const QueueConfig = fields({
     "content: the hash of its body is a message's dedup id, whatever its sender says. Default id.",
   ),
   dedupScope: oneOf(['queue', 'group'], 'Where a dedup id counts. Default queue.'),
-  maxMessages: wholeNumber(1, limits.maxQueueMessages, 'Most messages in the queue. Default: no limit.'),
-  maxBytes: wholeNumber(1, limits.maxQueueBytes, 'Most bytes of all bodies in the queue. Default: no limit.'),
+  maxMessages: none(wholeNumber(1, limits.maxQueueMessages, 'Most messages in the queue. Default: no limit.')),
+  maxBytes: none(wholeNumber(1, limits.maxQueueBytes, 'Most bytes of all bodies in the queue. Default: no limit.')),
   overflow: oneOf(['reject', 'drop-oldest'], 'What a send into a full queue does. Default reject.'),
-  maxInFlight: wholeNumber(1, limits.maxInFlight, 'Most messages leased at the same time. Default: no limit.'),
-  ratePerSecond: rate('How many messages are handed out in a second. Default: no limit.'),
-  rateBurst: wholeNumber(1, maxRateBurst, 'How many of them at once after a pause. Default: those of one second.'),
-  groupRatePerSecond: rate('The same for each group.'),
-  groupRateBurst: wholeNumber(1, maxRateBurst, 'The same for each group.'),
+  maxInFlight: none(wholeNumber(1, limits.maxInFlight, 'Most messages leased at the same time. Default: no limit.')),
+  ratePerSecond: none(rate('How many messages are handed out in a second. Default: no limit.')),
+  rateBurst: none(
+    wholeNumber(1, maxRateBurst, 'How many of them at once after a pause. Default: those of one second.'),
+  ),
+  groupRatePerSecond: none(rate('The same for each group.')),
+  groupRateBurst: none(wholeNumber(1, maxRateBurst, 'The same for each group.')),
   durability: oneOf(['full', 'relaxed', 'volatile'], 'What a crash of the database may lose. Default full: nothing.'),
-})
-  .superRefine((config, context) => {
-    for (const [burst, rate] of [
-      ['rateBurst', 'ratePerSecond'],
-      ['groupRateBurst', 'groupRatePerSecond'],
-    ] as const) {
-      if (config[burst] !== undefined && config[rate] === undefined) {
-        const message = `must not be given without ${rate}, got ${config[burst]}`
-        context.addIssue({ code: 'custom', path: [burst], message })
-      }
+}
+
+type Bursts = {
+  readonly [Field in 'rateBurst' | 'ratePerSecond' | 'groupRateBurst' | 'groupRatePerSecond']?:
+    | number
+    | null
+    | undefined
+}
+
+/** A burst goes with its rate, also where a policy has another one. */
+export function burstsNeedRates(config: Bursts, context: z.RefinementCtx): void {
+  for (const [burst, rate] of [
+    ['rateBurst', 'ratePerSecond'],
+    ['groupRateBurst', 'groupRatePerSecond'],
+  ] as const) {
+    if (typeof config[burst] === 'number' && typeof config[rate] !== 'number') {
+      const message = `must not be given without ${rate}, got ${config[burst]}`
+      context.addIssue({ code: 'custom', path: [burst], message })
     }
-  })
-  .openapi('QueueConfig')
+  }
+}
+
+export const QueueConfig = fields(configShape).superRefine(burstsNeedRates).openapi('QueueConfig')
 
 export const QueueInfo = z
   .object({
@@ -106,6 +128,9 @@ export const QueueInfo = z
     paused: z.boolean(),
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),
+    origins: z
+      .record(z.string(), z.string())
+      .describe('By setting: "queue" for its own configuration, or "policy <name>"; not for built-in defaults.'),
   })
   .openapi('QueueInfo')
 

@@ -9,6 +9,11 @@ export const QueueName = z
   .regex(queueNamePattern, rule(queueNameRule))
   .openapi({ param: { name: 'queue', in: 'path' }, example: 'orders' })
 
+export const PolicyName = z
+  .string()
+  .regex(queueNamePattern, rule(queueNameRule))
+  .openapi({ param: { name: 'policy', in: 'path' }, example: 'orders' })
+
 const messageId = () => z.string(rule('a string')).regex(/^[0-9]{1,18}$/, rule('the id of a message'))
 
 /** As a field. */

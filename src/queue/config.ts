@@ -1,6 +1,6 @@
-/* A queue's configuration on its way to and from the database: which field is which argument of postbag.create_queue and which column
- * of postbag.queue_info. The defaults are the function's own: what is not given is not named in the call. */
-import type { QueueConfig, QueueInfo } from '../wire.ts'
+/* A queue's configuration on its way to and from the database: which field is which argument of postbag.create_queue, which column
+ * of postbag.queue_info, and which setting of a policy. The defaults are the database's: what is not given is not named in the call. */
+import type { Origin, PolicySettings, QueueConfig, QueueInfo } from '../wire.ts'
 import { isoTime } from './message.ts'
 
 /** The argument's name, and what it takes. A column is named like its argument; an interval's has _seconds behind it. */
@@ -41,12 +41,35 @@ export function configToSql(
   config: QueueConfig,
   first: number,
 ): { readonly named: string; readonly values: unknown[] } {
-  const given = fields.filter(([field]) => config[field] !== undefined)
+  const given = fields.filter(([field]) => config[field] !== undefined && config[field] !== null)
+  const none = fields.filter(([field]) => config[field] === null).map(([, [name]]) => name)
   const named = given.map(([, [name, kind]], index) => {
     const parameter = `$${first + index}`
     return `${name} => ${kind === 'interval' ? `make_interval(secs => ${parameter}::double precision)` : parameter}`
   })
-  return { named: named.join(', '), values: given.map(([field]) => config[field]) }
+  const values: unknown[] = given.map(([field]) => config[field])
+  if (none.length > 0) {
+    named.push(`without => $${first + given.length}`)
+    values.push(none)
+  }
+  return { named: named.join(', '), values }
+}
+
+/** What a policy says; undefined: nothing. */
+export type GivenSettings = { readonly [Field in keyof PolicySettings]?: PolicySettings[Field] | undefined }
+
+/** The same, under the database's names; a number for an interval is its seconds. */
+export function settingsToSql(settings: GivenSettings): Readonly<Record<string, unknown>> {
+  const given: Readonly<Record<string, unknown>> = settings
+  return Object.fromEntries(
+    fields.flatMap(([field, [name]]) => (given[field] === undefined ? [] : [[name, given[field]]])),
+  )
+}
+
+export function settingsFromSql(stored: Readonly<Record<string, unknown>>): PolicySettings {
+  return Object.fromEntries(
+    fields.flatMap(([field, [name]]) => (stored[name] === undefined ? [] : [[field, stored[name]]])),
+  )
 }
 
 /** A row of postbag.queue_info: null where nothing is configured and there is no default. */
@@ -55,6 +78,8 @@ export interface QueueRow {
   readonly paused: boolean
   readonly created_at: Date
   readonly updated_at: Date
+  /** By the names of the arguments. */
+  readonly origins: Readonly<Record<string, Origin>>
   readonly [setting: string]: unknown
 }
 
@@ -65,9 +90,12 @@ export function queueInfo(row: QueueRow): QueueInfo {
   })
   return {
     name: row.name,
-    ...(Object.fromEntries(config) as Required<QueueConfig>),
+    ...(Object.fromEntries(config) as Pick<QueueInfo, keyof QueueConfig>),
     paused: row.paused,
     createdAt: isoTime(row.created_at),
     updatedAt: isoTime(row.updated_at),
+    origins: Object.fromEntries(
+      fields.flatMap(([field, [name]]) => (row.origins[name] === undefined ? [] : [[field, row.origins[name]]])),
+    ),
   }
 }

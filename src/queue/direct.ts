@@ -17,6 +17,8 @@ import type {
   PeekedMessage,
   PeekRequest,
   PeekResponse,
+  PolicyConfig,
+  PolicyInfo,
   QueueConfig,
   QueueInfo,
   QueueListResponse,
@@ -32,6 +34,7 @@ import { inbox } from './inbox.ts'
 import { getMessage, peek, queueStats } from './look.ts'
 import { maintain } from './maintain.ts'
 import { bodyOf, contentOf, type Raw } from './message.ts'
+import { deletePolicy, describePolicy, listPolicies, setPolicy } from './policies.ts'
 import { createQueue, deleteQueue, describeQueue, listQueues, pauseQueue, purgeQueue, resumeQueue } from './queues.ts'
 import { receive } from './receive.ts'
 import { redrive } from './redrive.ts'
@@ -78,8 +81,20 @@ export interface DirectQueue {
   redrive(request?: RedriveRequest): Promise<RedriveResponse>
 }
 
+/** One policy, over the handle. */
+export interface DirectPolicy {
+  /** Create it, or replace all of it. */
+  set(config: PolicyConfig): Promise<PolicyInfo>
+  info(): Promise<PolicyInfo>
+  /** Delete it; how many queues it matched. */
+  delete(): Promise<number>
+}
+
 export interface Direct {
   queue(name: string): DirectQueue
+  policy(name: string): DirectPolicy
+  /** All policies, the most specific first. */
+  policies(): Promise<readonly PolicyInfo[]>
   /** Queues by name, a page at a time. */
   queues(options?: {
     readonly prefix?: string
@@ -98,6 +113,12 @@ export function postbag({ executor: handle, clock = databaseClock }: PostbagOpti
   const executor = executorOf(handle)
   const terms = { clock }
   return {
+    policy: (name) => ({
+      set: async (config) => (await setPolicy(executor, name, config, clock)).info,
+      info: () => describePolicy(executor, name),
+      delete: () => deletePolicy(executor, name, clock),
+    }),
+    policies: async () => (await listPolicies(executor)).policies,
     queues: (options) => listQueues(executor, options),
     maintain: (request) => maintain(executor, request, clock),
     inbox: (consumer, messageId) => inbox(executor, consumer, messageId, clock),

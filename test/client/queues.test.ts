@@ -44,9 +44,10 @@ describe('a queue', () => {
 
     const created = await orders.create(everySetting)
 
-    const { name, paused, createdAt, updatedAt, ...config } = created
+    const { name, paused, createdAt, updatedAt, origins, ...config } = created
     assert.deepEqual(config, everySetting)
     assert.deepEqual([name, paused, createdAt], ['configured', false, updatedAt])
+    assert.deepEqual(origins, Object.fromEntries(Object.keys(everySetting).map((field) => [field, 'queue'])))
     assert.deepEqual(await orders.info(), created)
   })
 

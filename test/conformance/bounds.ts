@@ -31,6 +31,16 @@ const configNumbers: readonly Bounds[] = [
   ['groupRateBurst', 1, 1_000_000, 'whole'],
 ]
 
+/** Those of which a queue may say that it has none. */
+const withoutDefault = new Set(
+  ['ttlSeconds', 'maxAttempts', 'maxMessages', 'maxBytes', 'maxInFlight'].concat([
+    'ratePerSecond',
+    'rateBurst',
+    'groupRatePerSecond',
+    'groupRateBurst',
+  ]),
+)
+
 /** What some settings do not stand without. */
 const beside: Readonly<Record<string, QueueConfig>> = {
   rateBurst: { ratePerSecond: 1 },
@@ -87,7 +97,7 @@ const queueName = '1 to 80 letters, digits, .*, starting with a letter or digit'
 const refused: readonly Parameters<typeof refusal>[0][] = [
   ['PUT', '', { deadLetterQueue: '' }, new RegExp(`^deadLetterQueue must be ${queueName}, got ""$`)],
   ['PUT', '', { deadLetterQueue: 'a b' }, new RegExp(`^deadLetterQueue must be ${queueName}, got "a b"$`)],
-  ['PUT', '', { deadLetterQueue: null }, /^deadLetterQueue must be a string, got null$/],
+  ['PUT', '', { deadLetterQueue: 7 }, /^deadLetterQueue must be a string, got 7$/],
   [
     'PUT',
     '',
@@ -205,8 +215,10 @@ export const boundCases: readonly Case[] = [
           assert.equal(json<Record<string, unknown>>(await put(value))[field], value)
         }
         await assertBounds(bounds, put)
-        assertProblem(await put(null), 'request_invalid', new RegExp(`^${field} must be a (whole )?number, got null$`))
         assert.equal(json<Record<string, unknown>>(await call(target, 'GET', path))[field], max)
+        const withNull = await put(null)
+        if (withoutDefault.has(field)) assert.equal(json<Record<string, unknown>>(withNull)[field], undefined)
+        else assertProblem(withNull, 'request_invalid', new RegExp(`^${field} must be a (whole )?number, got null$`))
       },
     }),
   ),

@@ -12,6 +12,7 @@ import { limitCases } from './limits.ts'
 import { lookCases } from './looks.ts'
 import { orderCases } from './orders.ts'
 import { outageCases } from './outages.ts'
+import { policyCases } from './policies.ts'
 import { queueCases } from './queues.ts'
 import { redriveCases } from './redrives.ts'
 import { refusalCases } from './refusals.ts'
@@ -25,6 +26,7 @@ import { waitCases } from './waits.ts'
 
 export const cases: readonly Case[] = [
   ...queueCases,
+  ...policyCases,
   ...sendCases,
   ...dedupCases,
   ...bodyCases,

@@ -19,7 +19,7 @@ export const queueCases: readonly Case[] = [
 
       const info = json<QueueInfo>(await call(target, 'PUT', path, { body: {} }), 201)
 
-      const { createdAt, updatedAt, ...rest } = info
+      const { createdAt, updatedAt, origins, ...rest } = info
       assert.deepEqual(rest, {
         name: 'Created.by-default_1',
         order: 'fifo',
@@ -39,6 +39,7 @@ export const queueCases: readonly Case[] = [
         durability: 'full',
         paused: false,
       })
+      assert.deepEqual(origins, {})
       assert.equal(createdAt, updatedAt)
       assert.equal(new Date(createdAt).toISOString(), createdAt)
     },
@@ -97,7 +98,9 @@ export const queueCases: readonly Case[] = [
       }
       const queue = await newQueue(target, config)
 
-      const { name, paused, createdAt, updatedAt, ...rest } = json<QueueInfo>(await call(target, 'GET', queue.path))
+      const { name, paused, createdAt, updatedAt, origins, ...rest } = json<QueueInfo>(
+        await call(target, 'GET', queue.path),
+      )
 
       assert.equal(name, queue.name)
       assert.deepEqual(rest, config)
@@ -106,7 +109,7 @@ export const queueCases: readonly Case[] = [
       const { queues } = json<QueueListResponse>(await call(target, 'GET', `/v1/queues?prefix=${name}`))
       assert.deepEqual(
         queues.find((one) => one.name === name),
-        { name, paused, createdAt, updatedAt, ...rest },
+        { name, paused, createdAt, updatedAt, origins, ...rest },
       )
     },
   },

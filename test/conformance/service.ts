@@ -7,9 +7,12 @@ import { newQueue } from './test-queue.ts'
 
 /** The contract: every endpoint. */
 const endpoints = [
+  'DELETE /v1/policies/{policy}',
   'DELETE /v1/queues/{queue}',
   'GET /healthz',
   'GET /readyz',
+  'GET /v1/policies',
+  'GET /v1/policies/{policy}',
   'GET /v1/queues',
   'GET /v1/queues/{queue}',
   'GET /v1/queues/{queue}/messages',
@@ -26,6 +29,7 @@ const endpoints = [
   'POST /v1/queues/{queue}/receive',
   'POST /v1/queues/{queue}/redrive',
   'POST /v1/queues/{queue}/resume',
+  'PUT /v1/policies/{policy}',
   'PUT /v1/queues/{queue}',
 ]
 
