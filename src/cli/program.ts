@@ -17,6 +17,9 @@ import { addMaintain } from './maintain.ts'
 import { addMigrate } from './migrate.ts'
 import { addPause } from './pause.ts'
 import { addPeek } from './peek.ts'
+import { addPolicyDelete } from './policy/delete.ts'
+import { addPolicyList } from './policy/list.ts'
+import { addPolicySet } from './policy/set.ts'
 import { addQueueCreate } from './queue/create.ts'
 import { addQueueDelete } from './queue/delete.ts'
 import { addQueueList } from './queue/list.ts'
@@ -68,6 +71,10 @@ export function program(): Command {
   addQueueShow(queue)
   addQueueDelete(queue)
   addQueuePurge(queue)
+  const policy = postbag.command('policy').description('Set, list and delete settings of all queues that match.')
+  addPolicySet(policy)
+  addPolicyList(policy)
+  addPolicyDelete(policy)
   addPause(postbag)
   addResume(postbag)
   postbag.commandsGroup('Set up and upkeep:')

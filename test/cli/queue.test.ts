@@ -55,7 +55,7 @@ describe('postbag queue create', () => {
     const { stdout } = await run('queue', 'create', 'set', ...options, '--json')
     const help = await run('queue', 'create', '--help')
 
-    const { name, paused, createdAt, updatedAt, ...config } = JSON.parse(stdout)
+    const { name, paused, createdAt, updatedAt, origins, ...config } = JSON.parse(stdout)
     assert.deepEqual(config, Object.fromEntries(given.map(([, , field, meant]) => [field, meant])))
     for (const option of help.stdout.match(/^ {2}--[\w-]+/gm) ?? []) {
       const notSettings = ['--json', '--url', '--token']
@@ -137,12 +137,12 @@ describe('postbag queue show', () => {
     for (const line of [
       /^name +shown$/m,
       /^paused +no$/m,
-      /^lease +90 s$/m,
+      /^lease +90 s \(the queue itself\)$/m,
       /^max attempts +no limit$/m,
       /^dead letter queue +none$/m,
       /^dead letter retention +14 d$/m,
-      /^max bytes +65,536 bytes$/m,
-      /^rate +10\/s$/m,
+      /^max bytes +65,536 bytes \(the queue itself\)$/m,
+      /^rate +10\/s \(the queue itself\)$/m,
       /^created at +\d{4}-/m,
     ]) {
       assert.match(stdout, line)

@@ -1,9 +1,8 @@
 /* postbag queue create: make a queue, or replace the configuration of the one with that name. */
 import type { Command } from 'commander'
-import type { QueueConfig } from '../../wire.ts'
 import { writeJson, writeLine } from '../output.ts'
 import { type ServerOptions, useServer, withServerOptions } from '../server.ts'
-import { described, settings } from './settings.ts'
+import { described, givenSettings, settings } from './settings.ts'
 
 interface CreateOptions extends ServerOptions {
   readonly json?: boolean
@@ -11,7 +10,8 @@ interface CreateOptions extends ServerOptions {
 
 const help = `
 Times are numbers of seconds, or such as 500ms, 5m, 12h, 7d.
-If there is a queue with that name, its messages stay and all its settings are replaced: what is not given gets its default.
+If there is a queue with that name, its messages stay and all its settings are replaced: what is not given gets what
+the policies say (postbag policy set --help), else its default.
 
 Examples:
   postbag queue create orders
@@ -27,14 +27,11 @@ export function addQueueCreate(group: Command): void {
     .option('--json', 'as JSON')
     .addHelpText('after', help)
   withServerOptions(command).action(createQueue)
-  for (const { option } of settings) command.addOption(option)
+  for (const { option } of settings) command.addOption(option())
 }
 
 async function createQueue(name: string, options: CreateOptions): Promise<void> {
-  const given = options as Readonly<Record<string, unknown>>
-  const config: QueueConfig = Object.fromEntries(
-    settings.map(({ field, option }) => [field, given[option.attributeName()]]),
-  )
+  const config = givenSettings(options as Readonly<Record<string, unknown>>)
   await useServer(options, async ({ client }) => {
     const info = await client.queue(name).create(config)
     if (options.json) return writeJson(info)

@@ -1,7 +1,7 @@
 /* The settings of a queue as the command line knows them: how each is given, and how it is shown. One table, of which "queue create" makes
- * its options, and "queue show" and "queue list" their lines. */
+ * its options, and "queue show" and "queue list" their lines; the policies' commands are made of the same. */
 import { Option } from 'commander'
-import type { QueueConfig, QueueInfo } from '../../wire.ts'
+import type { Origin, QueueConfig, QueueInfo } from '../../wire.ts'
 import { spoken, thousands } from '../output.ts'
 import { bytes, duration, fraction, oneOf, rate, wholeNumber } from '../values.ts'
 
@@ -14,12 +14,13 @@ interface Kind<Value> {
 
 interface Setting {
   readonly field: keyof QueueConfig
-  readonly option: Option
+  /** A new one, as a command has its own. */
+  readonly option: () => Option
   /** Such as "dead letter queue". */
   readonly label: string
   /** What it is by default, as say() puts it. */
   readonly byDefault: string
-  readonly say: (info: QueueInfo) => string
+  readonly say: (config: QueueConfig) => string
 }
 
 const time: Kind<number> = { placeholder: 'time', read: duration, say: spoken }
@@ -35,8 +36,7 @@ function choice<Value extends string>(...values: readonly Value[]): Kind<Value> 
 
 /** Settings of one topic. */
 function topic(heading: string, settings: readonly Setting[]): readonly Setting[] {
-  for (const { option } of settings) option.helpGroup(`${heading}:`)
-  return settings
+  return settings.map((setting) => ({ ...setting, option: () => setting.option().helpGroup(`${heading}:`) }))
 }
 
 function setting<Field extends keyof QueueConfig>(
@@ -46,15 +46,16 @@ function setting<Field extends keyof QueueConfig>(
   byDefault: string,
   help: string,
 ): Setting {
-  const option = new Option(`--${flag} <${kind.placeholder}>`, `${help} (default: ${byDefault})`).argParser(kind.read)
+  const option = () =>
+    new Option(`--${flag} <${kind.placeholder}>`, `${help} (default: ${byDefault})`).argParser(kind.read)
   return {
     field,
     option,
     label: flag.replaceAll('-', ' '),
     byDefault,
-    say: (info) => {
-      const value = info[field]
-      return value === undefined ? byDefault : kind.say(value as NonNullable<QueueConfig[Field]>)
+    say: (config) => {
+      const value = config[field]
+      return value === undefined || value === null ? byDefault : kind.say(value as NonNullable<QueueConfig[Field]>)
     },
   }
 }
@@ -118,6 +119,23 @@ export const settings: readonly Setting[] = [
     ),
   ]),
 ]
+
+/** What was given of the settings on a command line. */
+export function givenSettings(options: Readonly<Record<string, unknown>>): QueueConfig {
+  return Object.fromEntries(settings.map(({ field, option }) => [field, options[option().attributeName()]]))
+}
+
+/** What a setting of a queue is, and who says so, if it is not the built-in default: "1 h (policy orders)". */
+export function saidWithOrigin({ field, say }: Setting, info: QueueInfo): string {
+  const origin: Origin | undefined = info.origins[field]
+  return say(info) + (origin === undefined ? '' : ` (${origin === 'queue' ? 'the queue itself' : origin})`)
+}
+
+/** What a policy says, in one line. */
+export function saidBy(config: QueueConfig): string {
+  const said = settings.filter(({ field }) => config[field] !== undefined)
+  return said.map(({ label, say }) => `${label} ${say(config)}`).join(', ') || 'nothing'
+}
 
 /** The settings that are not the default ones, in one line. */
 export function described(info: QueueInfo): string {
