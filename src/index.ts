@@ -14,15 +14,12 @@ export {
 export type { DB as Tables } from './db/schema.ts'
 export { type ErrorCode, errorStatus, QueueError } from './errors.ts'
 export { signToken } from './http/token.ts'
-<<<<<<< HEAD
 export { type DrizzleHandle, fromDrizzle } from './outbox/drizzle.ts'
 export { fromKnex, type KnexHandle } from './outbox/knex.ts'
 export { fromMikroOrm, type MikroOrmHandle } from './outbox/mikro-orm.ts'
 export { fromPostgresJs, type PostgresJsHandle } from './outbox/postgres-js.ts'
 export { fromPrisma, type PrismaHandle } from './outbox/prisma.ts'
 export { fromTypeOrm, type TypeOrmHandle } from './outbox/typeorm.ts'
-export { type Direct, type DirectMessage, type DirectQueue, type PostbagOptions, postbag } from './queue/direct.ts'
-=======
 export {
   type Direct,
   type DirectMessage,
@@ -31,7 +28,6 @@ export {
   type PostbagOptions,
   postbag,
 } from './queue/direct.ts'
->>>>>>> 5129a0c (Set policies over HTTP, through the client and over a handle)
 export type { Hub, Waiter } from './wakeup/hub.ts'
 export { createListenHub, type ListenHubOptions } from './wakeup/listen-hub.ts'
 export { createPollHub, type PollHubOptions } from './wakeup/poll-hub.ts'

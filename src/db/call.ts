@@ -72,11 +72,11 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
   PB003: 'batch_too_large',
   PB004: 'queue_full',
   PB005: 'message_not_found',
+  PB009: 'policy_not_found',
   PB010: 'exchange_not_found',
   PB011: 'exchange_conflict',
   PB012: 'exchange_in_use',
   PB013: 'message_unroutable',
-  PB009: 'policy_not_found',
 }
 
 /** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */
