@@ -107,6 +107,7 @@ const ourRelations = [
   'policy_info',
   'queue',
   'queue_info',
+  'reply',
   'sweep',
   'tally',
   'traffic',

@@ -225,6 +225,21 @@ export interface PostbagQueueInfo {
   updated_at: Timestamp | null;
 }
 
+export interface PostbagReply {
+  body: string | null;
+  bytes: Buffer | null;
+  content_type: string | null;
+  encoding: string | null;
+  expires_at: Timestamp;
+  headers: Json | null;
+  queue_id: Int8;
+  replied_at: Timestamp | null;
+  reply_id: Int8;
+  reply_key: string;
+  request_id: Int8;
+  type: string | null;
+}
+
 export interface PostbagSweep {
   due_us: Generated<Int8>;
   pause_us: Generated<Int8>;
@@ -304,6 +319,7 @@ export interface DB {
   "postbag.policy_info": PostbagPolicyInfo;
   "postbag.queue": PostbagQueue;
   "postbag.queue_info": PostbagQueueInfo;
+  "postbag.reply": PostbagReply;
   "postbag.sweep": PostbagSweep;
   "postbag.tally": PostbagTally;
   "postbag.traffic": PostbagTraffic;

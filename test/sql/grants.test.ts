@@ -35,6 +35,8 @@ const consumerOfGroups = [
 const consumerOfThrottledQueues = [...consumer, 'select, insert, update on postbag.flow']
 // Whose messages may become dead letters elsewhere; with these rights it also tidies up.
 const consumerWithDeadLetters = [...consumer, 'insert on postbag.message', 'select, insert on postbag.group_change']
+const requester = [...sender, 'select, insert on postbag.reply']
+const replier = [...consumer, 'select, update on postbag.reply']
 const volatile = (grants: readonly string[]) =>
   grants.map((grant) => grant.replace(/postbag\.(message|message_id|dedup)$/, 'postbag.volatile_$1'))
 
@@ -213,5 +215,32 @@ test('without grants nothing works', async () => {
 
   await assert.rejects(call(session, 'describe_queue', { queue }), { code: '42501' })
 
+  await session.query('rollback')
+})
+
+test('who requests needs these grants', async () => {
+  const queue = await newQueue(pool)
+  const session = await sessionOf(requester)
+  const args = { queue, body: '1', dedup_id: 'd', now: at(0) }
+
+  const [first] = await call<{ id: string }>(session, 'request', args)
+  const [again] = await call<{ id: string }>(session, 'request', args)
+
+  assert.equal(again?.id, first?.id)
+  const [fetched] = await call<{ state: string }>(session, 'fetch_reply', { queue, id: first?.id, now: at(0) })
+  assert.equal(fetched?.state, 'pending')
+  await session.query('rollback')
+})
+
+test('who replies needs these grants', async () => {
+  const queue = await newQueue(pool)
+  await call(pool, 'request', { queue, body: '1', now: at(0) })
+  const [message] = await on(pool, queue).receive(1, { now: at(0) })
+  const session = await sessionOf(replier)
+  const reply_to = message?.headers?.['postbag-reply-to']
+
+  const replied = await call(session, 'reply', { queue, reply_to, receipt: message?.receipt, body: '2', now: at(1) })
+
+  assert.deepEqual(replied, [{ reply: 'ok' }])
   await session.query('rollback')
 })

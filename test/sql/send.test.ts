@@ -117,7 +117,7 @@ const refused: [what: string, messages: unknown, code: string, message: RegExp][
     'an unknown field',
     [{ body: 1, delay: 5 }],
     'PB002',
-    /^messages\[0\] has the unknown field delay: known are body, json, encoding, type, contentType, headers, priority, group, delaySeconds, availableAt, ttlSeconds, dedupId$/,
+    /^messages\[0\] has the unknown field delay: known are body, json, encoding, type, contentType, headers, priority, group, delaySeconds, availableAt, ttlSeconds, dedupId, correlationId, replyTo$/,
   ],
   ['an unknown encoding', [{ body: 1, encoding: 'xml' }], '23514', /message_encoding_is_known/],
   [
