@@ -20,6 +20,7 @@ import { mountMessageRoutes } from './http/message-routes.ts'
 import { mountPolicyRoutes } from './http/policy-routes.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
 import { mountQueueRoutes } from './http/queue-routes.ts'
+import { mountRequestRoutes } from './http/request-routes.ts'
 import { mountStreamRoute } from './http/stream-route.ts'
 import { maxRequestBytes } from './limits.ts'
 
@@ -77,6 +78,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountPolicyRoutes(app, config.access)
   mountMessageRoutes(app, config.access)
   mountLeaseRoutes(app, config.access)
+  mountRequestRoutes(app, config.access)
   mountStreamRoute(app, config.access)
   mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)

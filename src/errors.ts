@@ -23,6 +23,8 @@ export const errorStatus = {
   message_gone: 404,
   /** No message of this id is in the queue (any more). */
   message_not_found: 404,
+  /** No reply is awaited under this id or replyTo (any more): its time is over, or it was never asked for. */
+  reply_not_found: 404,
   method_not_allowed: 405,
   /** The message was given back or received again since: this receipt owns nothing. */
   lease_lost: 409,
@@ -34,6 +36,8 @@ export const errorStatus = {
   exchange_in_use: 409,
   /** A message that must reach a queue reaches none. Nothing was sent. */
   message_unroutable: 422,
+  /** Somebody has replied to this request before: the first reply stays. */
+  already_replied: 409,
   batch_too_large: 413,
   body_too_large: 413,
   request_too_large: 413,
@@ -47,6 +51,8 @@ export const errorStatus = {
   server_stopping: 503,
   /** The database has not been migrated, or by a newer or different Postbag. */
   schema_mismatch: 500,
+  /** Nobody has replied in the time that was given (client side only). */
+  reply_overdue: 504,
   /** The server could not be reached (client side only: no server sends it). */
   network_error: 503,
 } as const

@@ -25,6 +25,12 @@ export {
   type DirectMessage,
   type DirectPolicy,
   type DirectQueue,
+export {
+  type Asking,
+  type Direct,
+  type DirectMessage,
+  type DirectQueue,
+  type DirectRequestOptions,
   type PostbagOptions,
   postbag,
 } from './queue/direct.ts'

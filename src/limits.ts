@@ -22,6 +22,14 @@ export const maxDedupIdLength = 128
 /** Most characters of a group's name. */
 export const maxGroupLength = 128
 
+/** Most characters of a correlation id, or of what says where a reply goes. */
+export const maxCorrelationIdLength = 255
+export const maxReplyToLength = 255
+
+/** Shortest and longest time in seconds, from the request on, in which its reply may come and be fetched: a second, 7 days. */
+export const minKeepSeconds = 1
+export const maxKeepSeconds = 604_800
+
 /** Longest lease in seconds: 12 hours. */
 export const maxLeaseSeconds = 43_200
 

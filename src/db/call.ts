@@ -77,6 +77,7 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
   PB011: 'exchange_conflict',
   PB012: 'exchange_in_use',
   PB013: 'message_unroutable',
+  PB006: 'reply_not_found',
 }
 
 /** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */

@@ -11,6 +11,7 @@ import { authorize } from './auth.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
 import { MessageIdParam, PolicyName, Problem, QueueName } from './schemas.ts'
+import { MessageIdParam, Problem, QueueName, ReplyIdParam } from './schemas.ts'
 import type { Action } from './token.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -40,7 +41,7 @@ type Schema = z.ZodType
 
 export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly method: 'get' | 'put' | 'post' | 'delete'
-  /** OpenAPI's form: /v1/queues/{queue}; {id} is that of a message. */
+  /** OpenAPI's form: /v1/queues/{queue}; {id} is that of a message, {reply} that of a reply. */
   readonly path: string
   readonly summary: string
   readonly needs: Action
@@ -55,6 +56,8 @@ export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly answerType?: string
   /** Status of success. Defaults to 200. */
   readonly status?: number
+  /** What is answered with 202, where there is no answer yet. */
+  readonly answerLater?: Schema
 }
 
 /** What zod infers says `x?: number | undefined`; JSON has no undefined. */
@@ -67,6 +70,8 @@ export interface Input<Query extends Schema, Body extends Schema> extends Depend
   readonly policy: string
   /** The message id of the path; empty for an endpoint without one. */
   readonly id: string
+  /** The reply id of the path; empty for an endpoint without one. */
+  readonly reply: string
   readonly query: Given<z.infer<Query>>
   readonly body: Given<z.infer<Body>>
   readonly context: Context<DoorEnv>
@@ -97,6 +102,11 @@ export function endpoint<Query extends Schema, Body extends Schema>(
     ...(hasQueue && { queue: QueueName }),
     ...(hasPolicy && { policy: PolicyName }),
     ...(hasId && { id: MessageIdParam }),
+  const hasReply = path.includes('{reply}')
+  document(door, declared, {
+    ...(hasQueue && { queue: QueueName }),
+    ...(hasId && { id: MessageIdParam }),
+    ...(hasReply && { reply: ReplyIdParam }),
   })
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
@@ -107,6 +117,7 @@ export function endpoint<Query extends Schema, Body extends Schema>(
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
       policy: hasPolicy ? validate(PolicyName, context.req.param('policy'), 'policy') : '',
       id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
+      reply: hasReply ? validate(ReplyIdParam, context.req.param('reply'), 'id') : '',
       query: (declared.readsBody ? {} : validate(query ?? Nothing, queryOf(context), 'the query')) as Given<
         z.infer<Query>
       >,
@@ -151,7 +162,8 @@ export function jsonText(context: Context<DoorEnv>, text: string): Response {
 const Nothing = fields({})
 
 function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
-  const { method, path, summary, needs, query, body, answer, answerType = 'application/json', status = 200 } = declared
+  const { method, path, summary, needs, query, body, answer, answerLater } = declared
+  const { answerType = 'application/json', status = 200 } = declared
   const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
   door.openAPIRegistry.registerPath({
     method,
@@ -175,6 +187,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
     },
     responses: {
       [status]: { description: 'Done.', content: { [answerType]: { schema: answer } } },
+      ...(answerLater && { 202: { description: 'Not yet: ask later.', ...json(answerLater) } }),
       default: {
         description: 'Refused, or failed; `code` says why.',
         content: { 'application/problem+json': { schema: Problem } },

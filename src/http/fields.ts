@@ -71,6 +71,11 @@ export function shortText(max: number, description: string) {
     .describe(description)
 }
 
+/** What must be given. */
+export function required<Schema extends z.ZodType>(schema: z.ZodOptional<Schema>) {
+  return schema.unwrap()
+}
+
 /** A moment that means the same everywhere. */
 export function time(description: string) {
   return z.iso

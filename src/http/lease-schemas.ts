@@ -4,7 +4,7 @@ import { maxBatch, maxDelaySeconds, maxErrorLength, maxLeaseSeconds, maxWaitSeco
 import { batch, fields, flag, isStorable, rule, seconds, storable, wholeNumber } from './fields.ts'
 import { stored } from './schemas.ts'
 
-const Receipt = z.string(rule('a string')).refine(isStorable, { error: `must be ${storable}` })
+export const Receipt = z.string(rule('a string')).refine(isStorable, { error: `must be ${storable}` })
 
 const receipts = batch(Receipt, 'receipts', 'an array of receipts')
 

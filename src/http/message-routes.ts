@@ -2,7 +2,7 @@
 import type { Context } from 'hono'
 import type { Access } from '../config.ts'
 import { QueueError } from '../errors.ts'
-import { getMessage, peek, queueStats } from '../queue/look.ts'
+import { getMessage, peek } from '../queue/look.ts'
 import type { Parcel } from '../queue/message.ts'
 import { send } from '../queue/send.ts'
 import type { MessageOptions, OutgoingMessage as WireMessage } from '../wire.ts'
@@ -18,6 +18,8 @@ import {
   SendRequest,
   SendResponse,
 } from './message-schemas.ts'
+import { parcelOf } from './parcel.ts'
+import { keepingCount } from './queue-full.ts'
 import { rawContent } from './raw-send.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -38,11 +40,8 @@ export function mountMessageRoutes(door: Door, access: Access): void {
     },
     async (input) => {
       const parcels = await parcelsOf(input.context)
-      const messages = await send(input.executor, input.queue, parcels, { alone: true }).catch(async (error) => {
-        // The count that a refusal rests on is undone with it. Count once more and keep that, so that the next refusals need none.
-        if (error instanceof QueueError && error.code === 'queue_full') await queueStats(input.executor, input.queue)
-        throw error
-      })
+      const { executor, queue } = input
+      const messages = await keepingCount(executor, queue, send(executor, queue, parcels, { alone: true }))
       input.hub.poke(input.queue, messages.length)
       return input.context.json({ messages }, 201)
     },
@@ -100,9 +99,5 @@ function jsonParcels(text: string): readonly Parcel[] {
     ? validate(SendRequest, request, 'the request body').messages
     : [validate(OutgoingMessage, request, 'the message')]
   const bodies = bodySlices(text)
-  return (messages as readonly WireMessage[]).map(({ encoding = 'json', body, ...options }, index) => ({
-    ...options,
-    encoding,
-    body: encoding === 'json' ? (bodies[index] ?? 'null') : String(body),
-  }))
+  return (messages as readonly WireMessage[]).map((message, index) => parcelOf(message, bodies[index]))
 }

@@ -3,11 +3,13 @@ import { z } from '@hono/zod-openapi'
 import {
   maxAgeSeconds,
   maxBatch,
+  maxCorrelationIdLength,
   maxDedupIdLength,
   maxDelaySeconds,
   maxGroupLength,
   maxHeadersBytes,
   maxPriority,
+  maxReplyToLength,
   maxSearchLength,
   maxTtlSeconds,
   maxTypeLength,
@@ -31,7 +33,7 @@ import {
 } from './fields.ts'
 import { After, reasons, stored } from './schemas.ts'
 
-const options = {
+export const messageOptions = {
   type: shortText(maxTypeLength, 'What kind of message it is.'),
   priority: wholeNumber(0, maxPriority, "0 to the queue's maxPriority; higher ones are received first. Default 0."),
   delaySeconds: seconds(maxDelaySeconds, "Seconds until it may be received. Default: the queue's."),
@@ -39,11 +41,13 @@ const options = {
   ttlSeconds: number(minTtlSeconds, maxTtlSeconds, "Seconds after which it is not handed out. Default: the queue's."),
   group: shortText(maxGroupLength, 'Messages of one group are handed out in order, one lease at a time.'),
   dedupId: shortText(maxDedupIdLength, 'A second send with it within the dedup window sends nothing.'),
+  correlationId: shortText(maxCorrelationIdLength, 'What it belongs to, such as the request that a reply answers.'),
+  replyTo: shortText(maxReplyToLength, 'Where a reply to it goes: a queue, or what a request has made for itself.'),
 }
 
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
-export const OutgoingMessage = fields({
+export const content = {
   body: z.unknown().optional().describe('With encoding json any JSON value, kept byte for byte; else a string.'),
   encoding: oneOf(
     ['json', 'text', 'base64'],
@@ -51,9 +55,12 @@ export const OutgoingMessage = fields({
   ),
   contentType: shortText(maxTypeLength, 'Media type of the body, for the receiver.'),
   headers: headers(`Strings by name, at most ${maxHeadersBytes} bytes.`),
-  ...options,
-})
-  .superRefine(({ body, encoding }, context) => {
+}
+
+/** The schema of an object with a body, which must be as its encoding says. */
+export function withBody<Shape extends typeof content>(schema: z.ZodObject<Shape>) {
+  return schema.superRefine((given, context) => {
+    const { body, encoding } = given as { body?: unknown; encoding?: string }
     const wrong = (message: string) => context.addIssue({ code: 'custom', path: ['body'], message })
     if (body === undefined) wrong('is missing')
     else if (encoding === 'text' || encoding === 'base64') {
@@ -61,16 +68,18 @@ export const OutgoingMessage = fields({
       else if (encoding === 'base64' && !base64.test(body)) wrong(`must be base64, got ${shown(body)}`)
     }
   })
-  .openapi('OutgoingMessage')
+}
+
+export const OutgoingMessage = withBody(fields({ ...content, ...messageOptions })).openapi('OutgoingMessage')
 
 export const SendRequest = fields({ messages: batch(OutgoingMessage, 'messages') }).openapi('SendRequest')
 
 /** What a raw body's metadata may be: the query of a send whose content type is not JSON. */
 export const RawSendQuery = fields({
-  ...options,
-  priority: fromText(options.priority),
-  delaySeconds: fromText(options.delaySeconds),
-  ttlSeconds: fromText(options.ttlSeconds),
+  ...messageOptions,
+  priority: fromText(messageOptions.priority),
+  delaySeconds: fromText(messageOptions.delaySeconds),
+  ttlSeconds: fromText(messageOptions.ttlSeconds),
 })
 
 export const SendResponse = z

@@ -22,6 +22,12 @@ export const MessageId = messageId()
 /** As a part of the path. */
 export const MessageIdParam = messageId().openapi({ param: { name: 'id', in: 'path' }, example: '4711' })
 
+/** As a part of the path: what a request was answered with. */
+export const ReplyIdParam = z
+  .string()
+  .regex(/^[0-9]{1,18}\.[0-9a-f]{32}$/, rule('the id of a reply'))
+  .openapi({ param: { name: 'reply', in: 'path' }, example: '4711.0123456789abcdef0123456789abcdef' })
+
 /** Where the next page begins. */
 export const After = MessageId.optional().describe('The `next` of the page before.')
 
@@ -34,6 +40,8 @@ export const stored = {
   body: z.unknown(),
   type: z.string().optional(),
   contentType: z.string().optional(),
+  correlationId: z.string().optional(),
+  replyTo: z.string().optional(),
   headers: z.record(z.string(), z.string()),
   priority: z.int(),
   group: z.string().optional(),

@@ -27,7 +27,11 @@ import type {
   ReceiveRequest,
   RedriveRequest,
   RedriveResponse,
+  Reply,
+  ReplyOptions,
+  ReplyOutcome,
   SentMessage,
+  SentRequest,
   Settlement,
 } from '../wire.ts'
 import { inbox } from './inbox.ts'
@@ -38,6 +42,7 @@ import { deletePolicy, describePolicy, listPolicies, setPolicy } from './policie
 import { createQueue, deleteQueue, describeQueue, listQueues, pauseQueue, purgeQueue, resumeQueue } from './queues.ts'
 import { receive } from './receive.ts'
 import { redrive } from './redrive.ts'
+import { fetchReply, reply, request } from './request.ts'
 import { send } from './send.ts'
 import { ack, extend, nack } from './settle.ts'
 
@@ -51,6 +56,14 @@ export interface PostbagOptions {
 
 /** A message to send: a string with encoding "text" is text, a Uint8Array bytes, anything else JSON. */
 export type DirectMessage = MessageOptions & { readonly body: unknown; readonly encoding?: 'json' | 'text' }
+
+export type DirectRequestOptions = Omit<MessageOptions, 'replyTo'> & {
+  readonly encoding?: 'json' | 'text'
+  readonly keepSeconds?: number
+}
+
+/** What a reply needs of the message that asks. */
+export type Asking = Pick<ReceivedMessage, 'id' | 'replyTo' | 'correlationId'> & { readonly receipt?: string }
 
 /** One queue, over the handle. Every method may throw a QueueError; the database's other errors pass through as they are. */
 export interface DirectQueue {
@@ -67,6 +80,16 @@ export interface DirectQueue {
   ack(receipts: readonly string[]): Promise<readonly Settlement[]>
   nack(receipts: readonly string[], options?: Omit<NackRequest, 'receipts'>): Promise<readonly Settlement[]>
   extend(receipts: readonly string[], options?: Omit<ExtendRequest, 'receipts'>): Promise<readonly Settlement[]>
+  /** Send one message that asks for a reply, which may be fetched within keepSeconds (1 – 604800, defaults to 3600), once all is committed. */
+  request(body: unknown, options?: DirectRequestOptions): Promise<SentRequest>
+  /** The reply to a request, by the request's `id`; undefined while there is none. Never waits. */
+  fetchReply(id: string): Promise<Reply | undefined>
+  /** Reply to a request, and ack it if it has a receipt. */
+  reply(
+    message: Asking,
+    body: unknown,
+    options?: ReplyOptions & { readonly encoding?: 'json' | 'text' },
+  ): Promise<ReplyOutcome>
   /** Look at messages without taking them, in the order they were sent, a page at a time. */
   peek(request?: PeekRequest): Promise<PeekResponse>
   /** Look at one message. */
@@ -143,6 +166,23 @@ export function postbag({ executor: handle, clock = databaseClock }: PostbagOpti
         ack: (receipts) => ack(executor, name, { receipts }, terms),
         nack: (receipts, options) => nack(executor, name, { receipts, ...options }, terms),
         extend: (receipts, options) => extend(executor, name, { receipts, ...options }, terms),
+        request: (body, { encoding, keepSeconds, ...options } = {}) =>
+          request(executor, name, { ...options, ...contentOf(body, encoding) }, keepSeconds, terms),
+        fetchReply: async (id) => {
+          const { reply } = await fetchReply(executor, name, id, terms)
+          return reply && { ...reply, body: bodyOf(reply) }
+        },
+        reply: async (message, body, { encoding, ...options } = {}) => {
+          const { id, replyTo = '', correlationId = id, receipt } = message
+          const replied = {
+            correlationId,
+            ...options,
+            ...contentOf(body, encoding),
+            replyTo,
+            ...(receipt && { receipt }),
+          }
+          return (await reply(executor, name, replied, terms)).outcome
+        },
         peek: async (request) => {
           const page = await peek(executor, name, request, clock)
           return { ...page, messages: page.messages.map(parsed) }

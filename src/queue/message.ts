@@ -93,7 +93,7 @@ export function storedFields(row: MessageRow) {
     body: row.body,
     ...(row.type !== null && { type: row.type }),
     ...(row.content_type !== null && { contentType: row.content_type }),
-    headers: row.headers ?? {},
+    ...liftedHeaders(row.headers),
     priority: row.priority,
     ...(row.group_key !== null && { group: row.group_key }),
     attempts: row.attempts,
@@ -102,6 +102,30 @@ export function storedFields(row: MessageRow) {
     ...(row.expires_at && { expiresAt: isoTime(row.expires_at) }),
     ...(row.deaths && { deadLetters: row.deaths.map((death) => ({ ...death, at: isoTime(death.at) })) }),
   }
+}
+
+/** Fields of a message that are kept among its headers, by the name of the header: so they cost a message without them nothing. */
+const fieldsInHeaders = {
+  'postbag-correlation-id': 'correlationId',
+  'postbag-reply-to': 'replyTo',
+} as const
+
+type FieldInHeaders = (typeof fieldsInHeaders)[keyof typeof fieldsInHeaders]
+
+/** The headers that were stored, and the fields among them. */
+export function liftedHeaders(
+  stored: Readonly<Record<string, string>> | null,
+): { readonly headers: Readonly<Record<string, string>> } & { readonly [Field in FieldInHeaders]?: string } {
+  if (stored === null) return { headers: {} }
+  const fields: { [Field in FieldInHeaders]?: string } = {}
+  const headers: Record<string, string> = { ...stored }
+  for (const [name, field] of Object.entries(fieldsInHeaders)) {
+    const value = stored[name]
+    if (value === undefined) continue
+    fields[field] = value
+    delete headers[name]
+  }
+  return { ...fields, headers }
 }
 
 /** Seconds as ISO 8601, up to the decimal point: the many times of one answer lie close together, and writing one out costs as much as the

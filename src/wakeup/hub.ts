@@ -22,7 +22,7 @@ export interface Waiter {
 }
 
 export interface Hub {
-  /** Begin to wait for a queue, for up to `max` messages. */
+  /** Begin to wait for a queue, for up to `max` messages; or for a reply, by the name under which it is awaited (queue/request.ts). */
   wait(queue: string, max: number): Waiter
   /** So many messages may be in the queue now: called by whoever put them there, after the commit. Defaults to 1. */
   poke(queue: string, messages?: number): void

@@ -8,6 +8,7 @@ import { QueueError } from '../errors.ts'
 import type { Hub } from './hub.ts'
 
 export interface LongPoll<Message> {
+  /** Or the name under which a reply is awaited. */
   readonly queue: string
   /** Most messages that a look finds. */
   readonly max: number
@@ -15,6 +16,8 @@ export interface LongPoll<Message> {
   readonly waitSeconds: number
   /** Aborts when the caller has gone away. */
   readonly signal: AbortSignal
+  /** Whether the caller has just looked, and found nothing. */
+  readonly hasLooked?: boolean
   /** Whether the first look does more than look, so that it may not be left out. */
   readonly looksFirst?: boolean
   readonly look: () => Promise<readonly Message[]>
@@ -30,7 +33,7 @@ export async function longPoll<Message>(hub: Hub, poll: LongPoll<Message>): Prom
   let messages: readonly Message[] = []
   let broken: unknown
   try {
-    if (waiter.looksFirst || poll.looksFirst) messages = await lookFor(poll)
+    if ((waiter.looksFirst && !poll.hasLooked) || poll.looksFirst) messages = await lookFor(poll)
     while (messages.length === 0 && (await waiter.hint(end - performance.now(), poll.signal))) {
       try {
         messages = await lookFor(poll)

@@ -132,7 +132,8 @@ function atMost(millis: number, signal: AbortSignal, answer?: Promise<boolean>):
 
 function remember(queue: string, found: number): void {
   if (found > 0) quiet.delete(queue)
-  else if (quiet.size < mostRemembered) quiet.add(queue)
+  // (A reply is awaited under a name of its own, which does not come again.)
+  else if (quiet.size < mostRemembered && !queue.startsWith('~')) quiet.add(queue)
 }
 
 function mayPoke(queue: string): boolean {

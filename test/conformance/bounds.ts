@@ -72,6 +72,9 @@ const requestNumbers: readonly (readonly [suffix: string, rest: object, bounds: 
 const requestTexts: readonly (readonly [suffix: string, rest: object, field: string, max: number])[] = [
   ['messages', { body: 1 }, 'group', 128],
   ['messages', { body: 1 }, 'dedupId', 128],
+  ['messages', { body: 1 }, 'correlationId', 255],
+  ['messages', { body: 1 }, 'replyTo', 255],
+  ['reply', { body: 1, replyTo: '~' }, 'correlationId', 255],
   ['redrive', {}, 'type', 255],
   ['redrive', {}, 'group', 128],
   ['redrive', {}, 'errorContains', 1000],

@@ -16,6 +16,7 @@ import { policyCases } from './policies.ts'
 import { queueCases } from './queues.ts'
 import { redriveCases } from './redrives.ts'
 import { refusalCases } from './refusals.ts'
+import { requestCases } from './requests.ts'
 import { retryCases } from './retries.ts'
 import { searchCases } from './searches.ts'
 import { sendCases } from './sends.ts'
@@ -43,6 +44,7 @@ export const cases: readonly Case[] = [
   ...searchCases,
   ...waitCases,
   ...streamCases,
+  ...requestCases,
   ...refusalCases,
   ...boundCases,
   ...accessCases,

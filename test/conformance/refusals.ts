@@ -98,7 +98,7 @@ const unknown: readonly (readonly [method: string, suffix: string, body: unknown
     'POST',
     '/messages',
     { body: 1, prio: 1 },
-    /^the message has the unknown field prio: known are body, encoding, contentType, headers, type, priority, delaySeconds, availableAt, ttlSeconds, group, dedupId$/,
+    /^the message has the unknown field prio: known are body, encoding, contentType, headers, type, priority, delaySeconds, availableAt, ttlSeconds, group, dedupId, correlationId, replyTo$/,
   ],
   [
     'POST',

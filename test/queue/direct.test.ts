@@ -141,6 +141,42 @@ test('peek, stats, purge, list and delete over the handle', async () => {
   await assert.rejects(looked.info(), { code: 'queue_not_found', message: /looked-at/ })
 })
 
+test('a request in one transaction, its reply with the work and the ack in another, or neither', async () => {
+  const { queue } = postbag({ executor: database.pool })
+  const [questions, answers] = [queue('questions'), queue('answers')]
+  await Promise.all([questions.create(), answers.create()])
+  const { id } = await questions.request({ n: 20 }, { keepSeconds: 600, correlationId: 'c-1' })
+  await questions.send(1, { replyTo: 'answers' })
+  const [first, second] = await questions.receive({ max: 2 })
+  assert.ok(first && second)
+  assert.deepEqual([first.correlationId, first.headers], ['c-1', {}])
+  const client = await database.connect()
+  const within = postbag({ executor: client }).queue('questions')
+
+  await client.query('begin')
+  assert.equal(await within.reply(first, 'undone'), 'ok')
+  await client.query('rollback')
+  assert.equal(await questions.fetchReply(id), undefined)
+  await client.query('begin')
+  assert.equal(await within.reply(first, new Uint8Array([1, 2]), { type: 'sum' }), 'ok')
+  assert.equal(await within.reply(second, 'to a queue', { encoding: 'text' }), 'ok')
+  await client.query('commit')
+
+  const { repliedAt: _, ...reply } = (await questions.fetchReply(id)) ?? assert.fail('no reply')
+  assert.deepEqual(reply, {
+    body: new Uint8Array([1, 2]),
+    encoding: 'base64',
+    type: 'sum',
+    correlationId: 'c-1',
+    headers: {},
+  })
+  const [answer] = await answers.receive()
+  assert.deepEqual([answer?.body, answer?.correlationId], ['to a queue', second.id])
+  assert.deepEqual((await questions.peek()).messages, [])
+  assert.equal(await questions.reply(first, 'again'), 'message_gone')
+  await assert.rejects(questions.reply({ id: '1' }, 1), { code: 'request_invalid', message: /replyTo is missing/ })
+})
+
 test('an error of the database that is not ours passes through as it is', async () => {
   const client = await database.connect()
   await client.query('begin')

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { isoTime } from '../../src/queue/message.ts'
+import { isoTime, liftedHeaders } from '../../src/queue/message.ts'
 
 test('a time is written as ISO 8601 in UTC, to the millisecond', () => {
   fc.assert(
@@ -16,4 +16,28 @@ test('a time is written as ISO 8601 in UTC, to the millisecond', () => {
 
 test('a time that is none is refused', () => {
   assert.throws(() => isoTime('never'), RangeError)
+})
+
+test('fields that are kept among the headers are shown as fields, and the other headers as they are', () => {
+  const named = fc.record(
+    { 'postbag-correlation-id': fc.string(), 'postbag-reply-to': fc.string() },
+    { requiredKeys: [], noNullPrototype: true },
+  )
+  fc.assert(
+    fc.property(
+      fc.dictionary(fc.string({ maxLength: 5 }), fc.string(), { noNullPrototype: true }),
+      named,
+      (headers, fields) => {
+        const stored = { ...headers, ...fields }
+
+        const { headers: shown, correlationId, replyTo, ...rest } = liftedHeaders(stored)
+
+        assert.deepEqual(shown, headers)
+        assert.deepEqual([correlationId, replyTo], [fields['postbag-correlation-id'], fields['postbag-reply-to']])
+        assert.deepEqual(rest, {})
+        assert.deepEqual(stored, { ...headers, ...fields })
+      },
+    ),
+  )
+  assert.deepEqual(liftedHeaders(null), { headers: {} })
 })
