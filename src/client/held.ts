@@ -3,6 +3,7 @@ import type { Lease } from './leases.ts'
 import { type Message, toMessage } from './message.ts'
 import type { Delivery } from './receive.ts'
 import type { RemoteQueue } from './remote.ts'
+import { isAckedAnyway, reply } from './reply.ts'
 import { type NackOptions, settleOne } from './settle.ts'
 
 export interface HeldMessage<Body = unknown> extends Message<Body> {
@@ -26,14 +27,33 @@ export function hold<Body>(
 ): Held<Body> {
   const { id, receipt } = delivery
   const lost = new AbortController()
-  const message = toMessage<Body>(delivery, (verb, request, options) => {
-    const outcome = settleOne(queue, verb, delivery, request, options).then(() => {
-      if (verb !== 'extend') release(held)
-    })
-    if (verb !== 'extend') held.settlement = outcome
-    if (verb === 'nack') held.nacked = !(request as NackOptions).deadLetter
-    return outcome
-  })
+  const message = toMessage<Body>(
+    delivery,
+    (verb, request, options) => {
+      const outcome = settleOne(queue, verb, delivery, request, options).then(() => {
+        if (verb !== 'extend') release(held)
+      })
+      if (verb !== 'extend') held.settlement = outcome
+      if (verb === 'nack') held.nacked = !(request as NackOptions).deadLetter
+      return outcome
+    },
+    (body, options) => {
+      const before = held.settlement
+      const outcome = reply(queue, delivery, body, options)
+      const settlement = outcome
+        .catch((error) => {
+          if (isAckedAnyway(error)) return
+          // Nothing was done, so it is for the end of its handler to settle it.
+          if (held.settlement === settlement) held.settlement = before
+          throw error
+        })
+        .then(() => release(held))
+      // (Who has not waited for the reply hears of it from the consumer.)
+      settlement.catch(() => {})
+      held.settlement = settlement
+      return outcome
+    },
+  )
   const held: Held<Body> = {
     id,
     receipt,

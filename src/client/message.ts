@@ -2,6 +2,7 @@
 import type { ReceivedMessage } from '../wire.ts'
 import type { CallOptions } from './connection.ts'
 import type { Delivery } from './receive.ts'
+import type { ReplyOptions } from './reply.ts'
 import type { NackOptions, Verb } from './settle.ts'
 
 export interface Message<Body = unknown> extends Omit<ReceivedMessage, 'body'> {
@@ -10,6 +11,10 @@ export interface Message<Body = unknown> extends Omit<ReceivedMessage, 'body'> {
   readonly body: Body
   /** Done: delete the message. Throws a QueueError with the outcome's code, such as `lease_lost`, if the lease was not ours any more. */
   ack(options?: CallOptions): Promise<void>
+  /** Reply to it, and done: the request is acked in the same step, so the two happen together or not at all. Throws like ack, and then
+   * nobody was replied to; `already_replied` or `reply_not_found` (nobody awaits it any more), and then the request is acked all the same;
+   * `request_invalid` if the message asks for no reply. */
+  reply(body: unknown, options?: ReplyOptions): Promise<void>
   /** It failed: give the message back, after `delaySeconds` or what the queue's retry policy says. With `untried`, nobody worked on it, and
    * this attempt does not count. Throws like ack. */
   nack(options?: NackOptions): Promise<void>
@@ -24,11 +29,13 @@ export interface Message<Body = unknown> extends Omit<ReceivedMessage, 'body'> {
 export function toMessage<Body>(
   { body, bodyError, ...delivery }: Delivery,
   settle: (verb: Verb, request: object, options: CallOptions) => Promise<void>,
+  reply: (body: unknown, options: ReplyOptions) => Promise<void>,
 ): Message<Body> {
   const message = {
     ...delivery,
     body: body as Body,
     ack: (options: CallOptions = {}) => settle('ack', {}, options),
+    reply: (answer: unknown, options: ReplyOptions = {}) => reply(answer, options),
     nack: ({ signal, ...request }: NackOptions = {}) => settle('nack', request, { signal }),
     reject: (error?: unknown, options: CallOptions = {}) =>
       settle('nack', { deadLetter: true, error: errorText(error) }, options),

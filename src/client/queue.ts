@@ -21,6 +21,8 @@ import { type Message, toMessage } from './message.ts'
 import { type ReceiveOptions, receive } from './receive.ts'
 import { type RedriveAllOptions, type RedriveAllRequest, redriveAll } from './redrive.ts'
 import type { RemoteQueue } from './remote.ts'
+import { type Asking, type ReplyOptions, reply } from './reply.ts'
+import { type FetchOptions, fetchReply, type Reply, type RequestOptions, request } from './request.ts'
 import type { StandardSchema } from './schema.ts'
 import { type BatchMessage, type SendOptions, send } from './send.ts'
 import { type ExtendOptions, type NackOptions, settle, settleOne } from './settle.ts'
@@ -96,13 +98,35 @@ export class Queue<Input = unknown, Output = Input> {
     return send(this.#remote, messages, options)
   }
 
+  /** Send one message that asks for a reply, and wait for it, `timeoutSeconds` at most (0 – 604800, defaults to 20). Throws `reply_overdue` if
+   * nobody has replied by then; its cause is `{ id }`, for fetchReply, within `keepSeconds` (defaults to 3600, or the time-out if that is
+   * longer). Retries send it once, as long as the queue's dedup window is not 0. */
+  request<Answer = unknown>(body: Input, options: RequestOptions<Answer> = {}): Promise<Reply<Answer>> {
+    return request(this.#remote, body, options)
+  }
+
+  /** The reply to a request, by the request's id; undefined if there is none within `timeoutSeconds` (defaults to 0). Throws
+   * `reply_not_found` if its time is over. */
+  fetchReply<Answer = unknown>(id: string, options: FetchOptions<Answer> = {}): Promise<Reply<Answer> | undefined> {
+    return fetchReply(this.#remote, id, options)
+  }
+
+  /** Reply to a message of this queue, and ack it in the same step if it has a receipt: as `message.reply(body)` does. */
+  reply(message: Asking | Message, body: unknown, options: ReplyOptions = {}): Promise<void> {
+    return 'reply' in message ? message.reply(body, options) : reply(this.#remote, message, body, options)
+  }
+
   /** Lease messages: at most `max` (1 – 1000, defaults to 1), waiting up to `waitSeconds` (0 – 20, defaults to 0) if there are none.
    * Settle each with its ack or nack. Aborting while it waits may lose a message for the time of a lease: what the server was just
    * leasing comes back only when that ends. */
   async receive({ signal, ...request }: ReceiveOptions = {}): Promise<readonly Message<Output>[]> {
     const { deliveries } = await receive(this.#remote, request, { signal })
     return deliveries.map((delivery) =>
-      toMessage<Output>(delivery, (verb, more, options) => settleOne(this.#remote, verb, delivery, more, options)),
+      toMessage<Output>(
+        delivery,
+        (verb, more, options) => settleOne(this.#remote, verb, delivery, more, options),
+        (body, options) => reply(this.#remote, delivery, body, options),
+      ),
     )
   }
 

@@ -2,12 +2,12 @@
 import type { MessageOptions, SendResponse, SentMessage } from '../wire.ts'
 import type { CallOptions } from './connection.ts'
 import { encodeBody } from './content.ts'
-import { defined, type Given } from './effects.ts'
+import { defined, type Effects, type Given } from './effects.ts'
 import type { RemoteQueue } from './remote.ts'
 import { validate } from './schema.ts'
 
 /** What may be said of a message besides its body. */
-interface MessageSettings extends Given<MessageOptions> {
+export interface MessageSettings extends Given<MessageOptions> {
   /** How the body is kept: as JSON, or a string as that very text. A Uint8Array is always kept as bytes. Defaults to json. */
   readonly encoding?: 'json' | 'text' | undefined
 }
@@ -31,7 +31,7 @@ export async function send<Body>(
 ): Promise<readonly SentMessage[]> {
   if (batch.length === 0) return []
   const { call, effects, retries } = connection
-  const call96bits = [1, 2, 3].map(() => Math.floor(effects.random() * 2 ** 32).toString(36)).join('')
+  const call96bits = unique(effects)
   const messages = await Promise.all(
     batch.map(async ({ body, encoding, ...options }, index) => {
       await validate(schema, body)
@@ -44,4 +44,9 @@ export async function send<Body>(
     id,
     duplicate: duplicate && batch[index]?.dedupId !== undefined,
   }))
+}
+
+/** 96 random bits, as text. */
+export function unique({ random }: Effects): string {
+  return [1, 2, 3].map(() => Math.floor(random() * 2 ** 32).toString(36)).join('')
 }
