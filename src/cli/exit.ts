@@ -4,7 +4,7 @@
  *   0     done
  *   1     refused or failed; standard error has the reason and its code
  *   2     wrong usage: an unknown command or option, a bad value, or nobody there to confirm
- *   3     there was nothing to receive
+ *   3     there was nothing to receive, or no reply in time
  *   65    what was to be sent is bad: the body, or a line of the input; those before it were sent, and it says how many
  *   69    the server or its database cannot be reached: try again later
  *   130   interrupted (Ctrl-C) before it was done
@@ -30,7 +30,7 @@ Exit codes:
   0    done
   1    refused or failed; standard error has the reason and its code
   2    wrong usage
-  3    receive: there was nothing to receive
+  3    receive: there was nothing to receive; request: no reply in time
   65   send: the body, or a line of the input, is bad; lines before it were sent
   69   the server or its database cannot be reached: try again later
   130  interrupted (Ctrl-C) before it was done

@@ -11,6 +11,8 @@ export function messageSheet(received: Received<PeekedMessage>): string {
     ['state', shownState(message)],
     ['type', message.type],
     ['content type', message.contentType],
+    ['correlation id', message.correlationId],
+    ['reply to', message.replyTo],
     ['group', message.group],
     ['priority', String(message.priority)],
     ['attempts', String(message.attempts)],

@@ -27,6 +27,8 @@ import { addQueuePurge } from './queue/purge.ts'
 import { addQueueShow } from './queue/show.ts'
 import { addReceive } from './receive.ts'
 import { addRedrive } from './redrive.ts'
+import { addReply } from './reply.ts'
+import { addRequest } from './request.ts'
 import { addResume } from './resume.ts'
 import { addSend } from './send.ts'
 import { addStats } from './stats.ts'
@@ -61,6 +63,8 @@ export function program(): Command {
   postbag.commandsGroup('Messages:')
   addSend(postbag)
   addReceive(postbag)
+  addRequest(postbag)
+  addReply(postbag)
   addPeek(postbag)
   addRedrive(postbag)
   addStats(postbag)

@@ -24,6 +24,8 @@ export interface SendOptions extends ServerOptions {
   readonly group?: string
   readonly header?: Readonly<Record<string, string>>
   readonly dedupId?: string
+  readonly correlationId?: string
+  readonly replyTo?: string
   readonly json?: boolean
 }
 
@@ -61,6 +63,8 @@ export function addSend(program: Command): void {
     .option('--group <name>', 'messages of one group are handed out in order, one at a time')
     .option('--header <name=value>', 'a header; may be given several times', header)
     .option('--dedup-id <id>', "the same id again within the queue's dedup window sends nothing")
+    .option('--correlation-id <id>', 'what it belongs to, such as the request that a reply answers')
+    .option('--reply-to <queue>', 'where a reply to it goes')
     .option('--json', 'report as JSON')
     .addHelpText('after', examples)
   withServerOptions(command).action(send)
@@ -79,7 +83,11 @@ async function send(queue: string, body: string | undefined, options: SendOption
   await useServer(options, (server) => sendStream(server, queue, options))
 }
 
-async function bodyOf(body: string | undefined, { text = false, file }: SendOptions): Promise<WireBody> {
+/** @throws Ending badInput. */
+export async function bodyOf(
+  body: string | undefined,
+  { text = false, file }: Pick<SendOptions, 'text' | 'file'>,
+): Promise<WireBody> {
   try {
     if (file === undefined) return text ? textBody(body ?? '') : argumentBody(body ?? '')
     const { size } = await stat(file)
@@ -111,6 +119,17 @@ const kinds = { json: 'JSON', text: 'text', base64: 'bytes' } as const
 /** What the command line says of every message. */
 export function messageOptions(options: SendOptions): MessageOptions {
   const { type, contentType, priority, delay: delaySeconds, at: availableAt, ttl: ttlSeconds, group } = options
-  const { header: headers } = options
-  return defined({ type, contentType, priority, delaySeconds, availableAt, ttlSeconds, group, headers })
+  const { header: headers, correlationId, replyTo } = options
+  return defined({
+    type,
+    contentType,
+    priority,
+    delaySeconds,
+    availableAt,
+    ttlSeconds,
+    group,
+    headers,
+    correlationId,
+    replyTo,
+  })
 }

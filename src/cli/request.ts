@@ -1,0 +1,114 @@
+/* postbag request: send a message that asks, and print what is replied. */
+import type { Command } from 'commander'
+import { defined } from '../client/effects.ts'
+import { bodySlices } from '../http/body-slices.ts'
+import { maxWaitSeconds } from '../limits.ts'
+import type { RequestResponse } from '../wire.ts'
+import { messageJson } from './body.ts'
+import { Ending, exitCodes } from './exit.ts'
+import { write, writeLine } from './output.ts'
+import { bodyOf, messageOptions, type SendOptions } from './send.ts'
+import { queuePath, type Server, type ServerOptions, useServer, withServerOptions } from './server.ts'
+import { stopSignal } from './signals.ts'
+import { duration, header, wholeNumber } from './values.ts'
+
+interface RequestOptions extends Omit<SendOptions, 'replyTo' | 'lines'>, ServerOptions {
+  readonly wait?: number
+  readonly keep?: number
+  readonly id?: string
+}
+
+const help = `
+The body is read as "postbag send" reads it. Printed is the body of the reply, byte for byte, and a line break; with --json all of it.
+Without a reply in time it ends with the code 3, and says how to fetch it later.
+
+Examples:
+  postbag request prices '{"item": "book"}'            wait 20 s for the reply
+  postbag request prices '{"item": "book"}' --wait 5m --keep 1d
+  postbag request prices --id 17.0123…                 fetch a late one`
+
+export function addRequest(program: Command): void {
+  const command = program
+    .command('request')
+    .description('Send a message, and print the reply to it.')
+    .argument('<queue>')
+    .argument('[body]', 'JSON or text')
+    .option('--text', 'the body is text, whatever it looks like')
+    .option('--file <path>', 'send what this file holds')
+    .option('--wait <time>', 'how long to wait for the reply: 20, 20s, 5m … (default: 20s)', duration)
+    .option('--keep <time>', 'how long the reply may come and be fetched (default: 1h)', duration)
+    .option('--id <id>', 'send nothing: fetch the reply of this id')
+    .option('--type <type>', 'what kind of message it is')
+    .option('--content-type <type>', 'media type of the body, for the receiver')
+    .option('--priority <number>', "0 to the queue's --max-priority; higher ones are received first", wholeNumber)
+    .option('--ttl <time>', 'how long it is worth anything; not received afterwards', duration)
+    .option('--group <name>', 'messages of one group are handed out in order, one at a time')
+    .option('--header <name=value>', 'a header; may be given several times', header)
+    .option('--dedup-id <id>', "the same id again within the queue's dedup window is the same request")
+    .option('--correlation-id <id>', 'what it belongs to')
+    .option('--json', 'as JSON')
+    .addHelpText('after', help)
+  withServerOptions(command).action(request)
+}
+
+async function request(
+  queue: string,
+  body: string | undefined,
+  options: RequestOptions,
+  command: Command,
+): Promise<void> {
+  const given = [body, options.file, options.id].filter((one) => one !== undefined)
+  if (given.length !== 1) command.error('error: give one of a body, --file and --id')
+  const { wait = 20, keep: keepSeconds, dedupId = crypto.randomUUID() } = options
+  const content = options.id === undefined ? await bodyOf(body, options) : undefined
+  const end = performance.now() + wait * 1000
+  const stopping = stopSignal()
+
+  await useServer(options, async (server) => {
+    let id = options.id
+    do {
+      const waitSeconds = Math.min(Math.max(end - performance.now(), 0) / 1000, maxWaitSeconds)
+      const sent =
+        content && id === undefined
+          ? messageJson(content, defined({ ...messageOptions(options), dedupId, keepSeconds, waitSeconds }))
+          : undefined
+      const { data, text } = await ask(server, queue, sent, id, waitSeconds, stopping)
+      if (data.reply) return print(data, text, options)
+      id = data.id
+      if (stopping.aborted) throw new Ending(exitCodes.interrupted, '')
+    } while (performance.now() < end)
+    throw new Ending(exitCodes.nothingReceived, `no reply yet: fetch it with "postbag request ${queue} --id ${id}"`)
+  })
+}
+
+function ask(
+  server: Server,
+  queue: string,
+  sent: string | undefined,
+  id: string | undefined,
+  waitSeconds: number,
+  signal: AbortSignal,
+) {
+  const verb = sent === undefined ? `replies/${encodeURIComponent(id ?? '')}?waitSeconds=${waitSeconds}` : 'request'
+  const patience = { signal, timeoutSeconds: server.connection.timeoutSeconds + waitSeconds }
+  return server.exchange<RequestResponse>(`${queuePath(queue)}/${verb}`, sent, patience)
+}
+
+async function print({ reply, ...ids }: RequestResponse, text: string, { json }: RequestOptions): Promise<void> {
+  if (!reply) return
+  const { body, ...fields } = reply
+  const bodyJson = replySlice(text)
+  if (json) {
+    const start = JSON.stringify({ ...ids, ...fields }).slice(0, -1)
+    return writeLine(`${start},"body":${bodyJson.replace(/[\r\n]/g, ' ')}}`)
+  }
+  const bytes = fields.encoding === 'json' ? bodyJson : Buffer.from(String(body), textOrBase64[fields.encoding])
+  await write(Buffer.concat([Buffer.from(bytes), Buffer.from('\n')]))
+}
+
+const textOrBase64 = { text: 'utf8', base64: 'base64' } as const
+
+/** The text of the reply's body: `reply` is the last field of an answer. */
+function replySlice(text: string): string {
+  return bodySlices(text.slice(text.indexOf('"reply":') + '"reply":'.length, -1))[0] ?? 'null'
+}
