@@ -30,14 +30,14 @@ export const errorStatus = {
   lease_lost: 409,
   /** The lease had ended before it was extended. */
   lease_expired: 409,
+  /** Somebody has replied to this request before: the first reply stays. */
+  already_replied: 409,
   /** The exchange was declared as something else: the message says what differs. */
   exchange_conflict: 409,
   /** The exchange has bindings, and was to be deleted only without. */
   exchange_in_use: 409,
   /** A message that must reach a queue reaches none. Nothing was sent. */
   message_unroutable: 422,
-  /** Somebody has replied to this request before: the first reply stays. */
-  already_replied: 409,
   batch_too_large: 413,
   body_too_large: 413,
   request_too_large: 413,

@@ -21,14 +21,10 @@ export { fromPostgresJs, type PostgresJsHandle } from './outbox/postgres-js.ts'
 export { fromPrisma, type PrismaHandle } from './outbox/prisma.ts'
 export { fromTypeOrm, type TypeOrmHandle } from './outbox/typeorm.ts'
 export {
-  type Direct,
-  type DirectMessage,
-  type DirectPolicy,
-  type DirectQueue,
-export {
   type Asking,
   type Direct,
   type DirectMessage,
+  type DirectPolicy,
   type DirectQueue,
   type DirectRequestOptions,
   type PostbagOptions,

@@ -145,6 +145,9 @@ export interface DeadLetter {
 interface StoredMessage {
   readonly id: string
   readonly encoding: Encoding
+  /** By which exchange it came, and with which routing key: of a published message. */
+  readonly exchange?: string
+  readonly routingKey?: string
   /** With encoding json any JSON value, else a string. */
   readonly body: unknown
   readonly type?: string

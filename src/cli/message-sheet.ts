@@ -11,6 +11,8 @@ export function messageSheet(received: Received<PeekedMessage>): string {
     ['state', shownState(message)],
     ['type', message.type],
     ['content type', message.contentType],
+    ['exchange', message.exchange],
+    ['routing key', message.routingKey],
     ['correlation id', message.correlationId],
     ['reply to', message.replyTo],
     ['group', message.group],

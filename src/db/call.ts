@@ -72,12 +72,12 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
   PB003: 'batch_too_large',
   PB004: 'queue_full',
   PB005: 'message_not_found',
+  PB006: 'reply_not_found',
   PB009: 'policy_not_found',
   PB010: 'exchange_not_found',
   PB011: 'exchange_conflict',
   PB012: 'exchange_in_use',
   PB013: 'message_unroutable',
-  PB006: 'reply_not_found',
 }
 
 /** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */

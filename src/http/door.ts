@@ -10,8 +10,7 @@ import type { Hub } from '../wakeup/hub.ts'
 import { authorize } from './auth.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
-import { MessageIdParam, PolicyName, Problem, QueueName } from './schemas.ts'
-import { MessageIdParam, Problem, QueueName, ReplyIdParam } from './schemas.ts'
+import { MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
 import type { Action } from './token.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -98,13 +97,10 @@ export function endpoint<Query extends Schema, Body extends Schema>(
   const hasQueue = path.includes('{queue}')
   const hasPolicy = path.includes('{policy}')
   const hasId = path.includes('{id}')
-  document(door, declared, {
-    ...(hasQueue && { queue: QueueName }),
-    ...(hasPolicy && { policy: PolicyName }),
-    ...(hasId && { id: MessageIdParam }),
   const hasReply = path.includes('{reply}')
   document(door, declared, {
     ...(hasQueue && { queue: QueueName }),
+    ...(hasPolicy && { policy: PolicyName }),
     ...(hasId && { id: MessageIdParam }),
     ...(hasReply && { reply: ReplyIdParam }),
   })

@@ -40,6 +40,8 @@ export const stored = {
   body: z.unknown(),
   type: z.string().optional(),
   contentType: z.string().optional(),
+  exchange: z.string().optional(),
+  routingKey: z.string().optional(),
   correlationId: z.string().optional(),
   replyTo: z.string().optional(),
   headers: z.record(z.string(), z.string()),

@@ -108,6 +108,8 @@ export function storedFields(row: MessageRow) {
 const fieldsInHeaders = {
   'postbag-correlation-id': 'correlationId',
   'postbag-reply-to': 'replyTo',
+  'postbag-exchange': 'exchange',
+  'postbag-routing-key': 'routingKey',
 } as const
 
 type FieldInHeaders = (typeof fieldsInHeaders)[keyof typeof fieldsInHeaders]
