@@ -152,6 +152,20 @@ export interface PostbagPolicyInfo {
   queues: Int8 | null;
   settings: Json | null;
   updated_at: Timestamp | null;
+export interface PostbagOutbox {
+  aggregateid: string | null;
+  aggregatetype: string | null;
+  id: Generated<string | null>;
+  payload: string | null;
+  timestamp: Timestamp | null;
+  tracingspancontext: string | null;
+  type: string | null;
+}
+
+export interface PostbagPermission {
+  queues: string;
+  role: string;
+  verb: string;
 }
 
 export interface PostbagQueue {
@@ -238,6 +252,12 @@ export interface PostbagReply {
   reply_key: string;
   request_id: Int8;
   type: string | null;
+export interface PostbagRestrictedCall {
+  arguments: Json | null;
+  caller: string | null;
+  outcome: Json | null;
+  queue: string | null;
+  verb: string | null;
 }
 
 export interface PostbagSweep {
@@ -320,6 +340,11 @@ export interface DB {
   "postbag.queue": PostbagQueue;
   "postbag.queue_info": PostbagQueueInfo;
   "postbag.reply": PostbagReply;
+  "postbag.outbox": PostbagOutbox;
+  "postbag.permission": PostbagPermission;
+  "postbag.queue": PostbagQueue;
+  "postbag.queue_info": PostbagQueueInfo;
+  "postbag.restricted_call": PostbagRestrictedCall;
   "postbag.sweep": PostbagSweep;
   "postbag.tally": PostbagTally;
   "postbag.traffic": PostbagTraffic;
