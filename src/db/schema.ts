@@ -127,6 +127,22 @@ export interface PostbagMessage {
   type: string | null;
 }
 
+export interface PostbagOutbox {
+  aggregateid: string | null;
+  aggregatetype: string | null;
+  id: Generated<string | null>;
+  payload: string | null;
+  timestamp: Timestamp | null;
+  tracingspancontext: string | null;
+  type: string | null;
+}
+
+export interface PostbagPermission {
+  queues: string;
+  role: string;
+  verb: string;
+}
+
 export interface PostbagPolicy {
   created_at: Timestamp;
   is_exact: Generated<boolean>;
@@ -152,20 +168,6 @@ export interface PostbagPolicyInfo {
   queues: Int8 | null;
   settings: Json | null;
   updated_at: Timestamp | null;
-export interface PostbagOutbox {
-  aggregateid: string | null;
-  aggregatetype: string | null;
-  id: Generated<string | null>;
-  payload: string | null;
-  timestamp: Timestamp | null;
-  tracingspancontext: string | null;
-  type: string | null;
-}
-
-export interface PostbagPermission {
-  queues: string;
-  role: string;
-  verb: string;
 }
 
 export interface PostbagQueue {
@@ -252,6 +254,8 @@ export interface PostbagReply {
   reply_key: string;
   request_id: Int8;
   type: string | null;
+}
+
 export interface PostbagRestrictedCall {
   arguments: Json | null;
   caller: string | null;
@@ -334,16 +338,14 @@ export interface DB {
   "postbag.group_pending": PostbagGroupPending;
   "postbag.inbox": PostbagInbox;
   "postbag.message": PostbagMessage;
+  "postbag.outbox": PostbagOutbox;
+  "postbag.permission": PostbagPermission;
   "postbag.policy": PostbagPolicy;
   "postbag.policy_change": PostbagPolicyChange;
   "postbag.policy_info": PostbagPolicyInfo;
   "postbag.queue": PostbagQueue;
   "postbag.queue_info": PostbagQueueInfo;
   "postbag.reply": PostbagReply;
-  "postbag.outbox": PostbagOutbox;
-  "postbag.permission": PostbagPermission;
-  "postbag.queue": PostbagQueue;
-  "postbag.queue_info": PostbagQueueInfo;
   "postbag.restricted_call": PostbagRestrictedCall;
   "postbag.sweep": PostbagSweep;
   "postbag.tally": PostbagTally;

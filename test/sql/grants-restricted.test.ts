@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type pg from 'pg'
 import { createDatabase } from '../support/database.ts'
+import { bind, newExchange, publish, publishBatch } from '../support/sql-exchanges.ts'
 import { bodies, call, newQueue, on, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -239,3 +240,25 @@ for (const [what, args, problem] of [
     await assert.rejects(call(pool, 'grant_receive', args), { code: 'PB002', message: problem })
   })
 }
+
+test('a role may publish to the exchanges it was granted, wherever they lead, and no more', async () => {
+  const [exchange, other] = [await newExchange(pool, 'fanout'), await newExchange(pool, 'fanout')]
+  const [plain, ranked] = [await newQueue(pool), await newQueue(pool, { max_priority: 1 })]
+  for (const queue of [plain, ranked]) await bind(pool, exchange, { queue })
+  const { session, role } = await sessionOf({})
+  await session.query('reset role')
+  await call(session, 'grant_publish', { role, exchanges: [exchange] })
+  await session.query(`set local role "${role}"`)
+
+  assert.equal(await publish(session, exchange, 1, { routing_key: 'a' }), 2)
+  assert.deepEqual(await publishBatch(session, exchange, [{ body: 2 }], { mandatory: true, alone: true }), [2])
+
+  await refused(session, /must be granted publish on exchange/, () => publish(session, other, 1))
+  await refused(session, /must be granted send on queue/, () => on(session, plain).send(1))
+  await session.query('reset role')
+  for (const queue of [plain, ranked]) assert.deepEqual(bodies(await on(session, queue).receive(9)), [1, 2])
+  assert.deepEqual(await call(session, 'revoke_publish', { role, exchanges: [exchange] }), [{ revoke_publish: 0 }])
+  await session.query(`set local role "${role}"`)
+  await refused(session, /permission denied/, () => publish(session, exchange, 1))
+  await session.query('rollback')
+})
