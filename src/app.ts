@@ -13,12 +13,14 @@ import type { AppConfig } from './config.ts'
 import { QueueError } from './errors.ts'
 import { crossOrigin } from './http/cross-origin.ts'
 import { createDoor, type Door, type DoorEnv, type Log, refuseOtherMethods } from './http/door.ts'
+import { mountExchangeRoutes } from './http/exchange-routes.ts'
 import { mountHealthRoutes } from './http/health-routes.ts'
 import { mountLeaseRoutes } from './http/lease-routes.ts'
 import { mountMaintainRoutes } from './http/maintain-routes.ts'
 import { mountMessageRoutes } from './http/message-routes.ts'
 import { mountPolicyRoutes } from './http/policy-routes.ts'
 import { problemOf, problemResponse } from './http/problem.ts'
+import { mountPublishRoutes } from './http/publish-routes.ts'
 import { mountQueueRoutes } from './http/queue-routes.ts'
 import { mountRequestRoutes } from './http/request-routes.ts'
 import { mountStreamRoute } from './http/stream-route.ts'
@@ -80,6 +82,8 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountLeaseRoutes(app, config.access)
   mountRequestRoutes(app, config.access)
   mountStreamRoute(app, config.access)
+  mountExchangeRoutes(app, config.access)
+  mountPublishRoutes(app, config.access)
   mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)
   refuseOtherMethods(app)

@@ -13,6 +13,7 @@ export {
 } from './db/install.ts'
 export type { DB as Tables } from './db/schema.ts'
 export { type ErrorCode, errorStatus, QueueError } from './errors.ts'
+export { type Direct, type DirectExchange, type DirectPublication, postbag } from './exchange/direct.ts'
 export { signToken } from './http/token.ts'
 export { type DrizzleHandle, fromDrizzle } from './outbox/drizzle.ts'
 export { fromKnex, type KnexHandle } from './outbox/knex.ts'
@@ -30,6 +31,7 @@ export {
   type PostbagOptions,
   postbag,
 } from './queue/direct.ts'
+export type { DirectMessage, DirectQueue, PostbagOptions } from './queue/direct.ts'
 export type { Hub, Waiter } from './wakeup/hub.ts'
 export { createListenHub, type ListenHubOptions } from './wakeup/listen-hub.ts'
 export { createPollHub, type PollHubOptions } from './wakeup/poll-hub.ts'

@@ -19,6 +19,15 @@ export const maxTypeLength = 255
 /** Most characters of a dedup id. */
 export const maxDedupIdLength = 128
 
+/** Most characters of a routing key, also of the pattern of a binding. */
+export const maxRoutingKeyLength = 255
+
+/** Most headers that a binding asks for. */
+export const maxBindingHeaders = 32
+
+/** Highest weight of a binding of a hash exchange. */
+export const maxWeight = 100
+
 /** Most characters of a group's name. */
 export const maxGroupLength = 128
 

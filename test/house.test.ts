@@ -33,6 +33,7 @@ describe('the import rule', () => {
     ['src/limits.ts', "import { QueueError } from './errors.ts'"],
     ['src/queue/send.ts', "import { call } from '../db/call.ts'\nimport { message } from './message.ts'"],
     ['src/outbox/knex.ts', "import { through } from '../db/through.ts'"],
+    ['src/exchange/publish.ts', "import { parcelsToSql } from '../queue/message.ts'"],
     ['src/http/routes/messages.ts', "import { Hono } from 'hono'\nimport { send } from '../../queue/send.ts'"],
     ['src/client/index.ts', "export * from '../wire.ts'"],
     ['src/db/install.ts', "import { readFile } from 'node:fs/promises'"],

@@ -5,13 +5,14 @@ import { type Access, isLoopback } from '../config.ts'
 import { QueueError } from '../errors.ts'
 import { type Action, allows, verifyToken } from './token.ts'
 
-/** @param tokenInQuery counts if there is no header
+/** @param name of the queue, for publish of the exchange
+ * @param tokenInQuery counts if there is no header
  * @throws QueueError token_missing, token_invalid, token_expired, scope_missing. */
 export async function authorize(
   access: Access,
   request: Request,
   action: Action,
-  queue: string,
+  name: string,
   tokenInQuery?: string,
 ): Promise<void> {
   if (access.kind === 'open') return refuseOtherSites(request)
@@ -20,8 +21,8 @@ export async function authorize(
   const token = header === null ? tokenInQuery : /^Bearer +(\S+)$/i.exec(header)?.[1]
   if (!token) throw new QueueError('token_missing', 'the header "Authorization: Bearer <token>" is missing')
   const scopes = await verifyToken(access.secret, token)
-  if (allows(scopes, action, queue)) return
-  const missing = action === 'admin' ? 'admin' : `${action}:${queue}`
+  if (allows(scopes, action, name)) return
+  const missing = action === 'admin' ? 'admin' : `${action}:${name}`
   throw new QueueError('scope_missing', `this needs the scope ${missing}, the token has: ${scopes.join(' ') || 'none'}`)
 }
 

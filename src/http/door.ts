@@ -11,6 +11,7 @@ import { authorize } from './auth.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
 import { MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
+import { ExchangeName, MessageIdParam, Problem, QueueName } from './schemas.ts'
 import type { Action } from './token.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -41,6 +42,7 @@ type Schema = z.ZodType
 export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly method: 'get' | 'put' | 'post' | 'delete'
   /** OpenAPI's form: /v1/queues/{queue}; {id} is that of a message, {reply} that of a reply. */
+  /** OpenAPI's form: /v1/queues/{queue}, /v1/exchanges/{exchange}; {id} is that of a message. */
   readonly path: string
   readonly summary: string
   readonly needs: Action
@@ -67,6 +69,8 @@ export interface Input<Query extends Schema, Body extends Schema> extends Depend
   readonly queue: string
   /** The policy of the path; empty for an endpoint without one. */
   readonly policy: string
+  /** The exchange of the path; empty for an endpoint without one. */
+  readonly exchange: string
   /** The message id of the path; empty for an endpoint without one. */
   readonly id: string
   /** The reply id of the path; empty for an endpoint without one. */
@@ -103,15 +107,22 @@ export function endpoint<Query extends Schema, Body extends Schema>(
     ...(hasPolicy && { policy: PolicyName }),
     ...(hasId && { id: MessageIdParam }),
     ...(hasReply && { reply: ReplyIdParam }),
+  const hasExchange = path.includes('{exchange}')
+  const hasId = path.includes('{id}')
+  document(door, declared, {
+    ...(hasQueue && { queue: QueueName }),
+    ...(hasExchange && { exchange: ExchangeName }),
+    ...(hasId && { id: MessageIdParam }),
   })
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
-    const named = context.req.param('queue') ?? ''
+    const named = context.req.param('queue') ?? context.req.param('exchange') ?? ''
     const inQuery = declared.tokenInQuery ? context.req.query('access_token') : undefined
     await authorize(access, context.req.raw, needs, named, inQuery)
     return handle({
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
       policy: hasPolicy ? validate(PolicyName, context.req.param('policy'), 'policy') : '',
+      exchange: hasExchange ? validate(ExchangeName, named, 'exchange') : '',
       id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
       reply: hasReply ? validate(ReplyIdParam, context.req.param('reply'), 'id') : '',
       query: (declared.readsBody ? {} : validate(query ?? Nothing, queryOf(context), 'the query')) as Given<
@@ -165,7 +176,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
     method,
     path,
     summary,
-    description: `Needs the scope ${needs === 'admin' ? 'admin' : `${needs}:{queue}`}.`,
+    description: `Needs the scope ${needs === 'admin' ? 'admin' : `${needs}:{${needs === 'publish' ? 'exchange' : 'queue'}}`}.`,
     security: [{ bearer: [] }],
     request: {
       params: z.object(inPath),

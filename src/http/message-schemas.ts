@@ -15,6 +15,7 @@ import {
   maxTypeLength,
   minTtlSeconds,
 } from '../limits.ts'
+import type { Encoding } from '../wire.ts'
 import {
   batch,
   fields,
@@ -48,6 +49,8 @@ export const messageOptions = {
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
 export const content = {
+/** What a message to send or to publish may be. */
+export const outgoing = {
   body: z.unknown().optional().describe('With encoding json any JSON value, kept byte for byte; else a string.'),
   encoding: oneOf(
     ['json', 'text', 'base64'],
@@ -81,6 +84,35 @@ export const RawSendQuery = fields({
   delaySeconds: fromText(messageOptions.delaySeconds),
   ttlSeconds: fromText(messageOptions.ttlSeconds),
 })
+  ...options,
+}
+
+/** The body is there, and is what its encoding says. */
+export function bodyFits(
+  { body, encoding }: { readonly body?: unknown; readonly encoding?: Encoding | undefined },
+  context: z.RefinementCtx,
+): void {
+  const wrong = (message: string) => context.addIssue({ code: 'custom', path: ['body'], message })
+  if (body === undefined) wrong('is missing')
+  else if (encoding === 'text' || encoding === 'base64') {
+    if (typeof body !== 'string') wrong(`must be a string with encoding ${encoding}, got ${shown(body)}`)
+    else if (encoding === 'base64' && !base64.test(body)) wrong(`must be base64, got ${shown(body)}`)
+  }
+}
+
+export const OutgoingMessage = fields(outgoing).superRefine(bodyFits).openapi('OutgoingMessage')
+
+export const SendRequest = fields({ messages: batch(OutgoingMessage, 'messages') }).openapi('SendRequest')
+
+/** What a raw body's metadata may be: the query of a send or publish whose content type is not JSON. */
+export const rawOptions = {
+  ...options,
+  priority: fromText(options.priority),
+  delaySeconds: fromText(options.delaySeconds),
+  ttlSeconds: fromText(options.ttlSeconds),
+}
+
+export const RawSendQuery = fields(rawOptions)
 
 export const SendResponse = z
   .object({ messages: z.array(z.object({ id: z.string(), duplicate: z.boolean() })) })

@@ -13,6 +13,10 @@ export const PolicyName = z
   .string()
   .regex(queueNamePattern, rule(queueNameRule))
   .openapi({ param: { name: 'policy', in: 'path' }, example: 'orders' })
+export const ExchangeName = z
+  .string()
+  .regex(queueNamePattern, rule(queueNameRule))
+  .openapi({ param: { name: 'exchange', in: 'path' }, example: 'events' })
 
 const messageId = () => z.string(rule('a string')).regex(/^[0-9]{1,18}$/, rule('the id of a message'))
 

@@ -1,15 +1,15 @@
 /* Tokens: signed claims (JWT, HS256) that an edge function checks without a round trip.
  *
- *   scope   space-separated (RFC 8693, section 4.2): "admin", or "send:<queues>" / "receive:<queues>", where * in a queue's name
- *           stands for any characters: "send:orders.*"
+ *   scope   space-separated (RFC 8693, section 4.2): "admin", or "send:<queues>", "receive:<queues>", "publish:<exchanges>", where
+ *           * in a name stands for any characters: "send:orders.*"
  *   exp     when it ends, in seconds since 1970; missing: never */
 import { sign, verify } from 'hono/jwt'
 import { QueueError } from '../errors.ts'
 
-/** What a scope allows: send; receive, settle and look; or everything. */
-export type Action = 'send' | 'receive' | 'admin'
+/** What a scope allows: send; receive, settle and look; publish, and see where it would go; or everything. */
+export type Action = 'send' | 'receive' | 'publish' | 'admin'
 
-const scopePattern = /^(admin|(send|receive):[A-Za-z0-9._*-]{1,80})$/
+const scopePattern = /^(admin|(send|receive|publish):[A-Za-z0-9._*-]{1,80})$/
 
 /** Make a token.
  * @throws QueueError request_invalid for a scope that is none. */
@@ -19,7 +19,10 @@ export async function signToken(
 ): Promise<string> {
   for (const scope of scopes) {
     if (!scopePattern.test(scope)) {
-      throw new QueueError('request_invalid', `scope must be admin, send:<queues> or receive:<queues>, got ${scope}`)
+      throw new QueueError(
+        'request_invalid',
+        `scope must be admin, send:<queues>, receive:<queues> or publish:<exchanges>, got ${scope}`,
+      )
     }
   }
   const claims = { scope: scopes.join(' '), iat: epochSeconds(now), ...(expiresAt && { exp: epochSeconds(expiresAt) }) }
@@ -40,18 +43,18 @@ export async function verifyToken(secret: string, token: string): Promise<readon
   }
 }
 
-/** Whether scopes allow an action on a queue. */
-export function allows(scopes: readonly string[], action: Action, queue: string): boolean {
+/** Whether scopes allow an action on a queue (publish: on an exchange). */
+export function allows(scopes: readonly string[], action: Action, name: string): boolean {
   return scopes.some((scope) => {
     if (scope === 'admin') return true
     const [verb, pattern] = scope.split(':')
-    return action !== 'admin' && verb === action && pattern !== undefined && matches(pattern, queue)
+    return action !== 'admin' && verb === action && pattern !== undefined && matches(pattern, name)
   })
 }
 
-function matches(pattern: string, queue: string): boolean {
+function matches(pattern: string, name: string): boolean {
   const parts = pattern.split('*').map((part) => part.replace(/[.\\+?^${}()|[\]]/g, '\\$&'))
-  return new RegExp(`^${parts.join('.*')}$`).test(queue)
+  return new RegExp(`^${parts.join('.*')}$`).test(name)
 }
 
 function epochSeconds(date: Date): number {

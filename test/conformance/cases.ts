@@ -5,6 +5,7 @@ import { boundCases } from './bounds.ts'
 import { deadLetterCases } from './dead-letters.ts'
 import { dedupCases } from './dedups.ts'
 import { durabilityCases } from './durabilities.ts'
+import { exchangeCases } from './exchanges.ts'
 import { groupCases } from './groups.ts'
 import { leaseCases } from './leases.ts'
 import { lifetimeCases } from './lifetimes.ts'
@@ -13,6 +14,7 @@ import { lookCases } from './looks.ts'
 import { orderCases } from './orders.ts'
 import { outageCases } from './outages.ts'
 import { policyCases } from './policies.ts'
+import { publishCases } from './publishes.ts'
 import { queueCases } from './queues.ts'
 import { redriveCases } from './redrives.ts'
 import { refusalCases } from './refusals.ts'
@@ -42,6 +44,8 @@ export const cases: readonly Case[] = [
   ...durabilityCases,
   ...lookCases,
   ...searchCases,
+  ...exchangeCases,
+  ...publishCases,
   ...waitCases,
   ...streamCases,
   ...requestCases,

@@ -13,13 +13,24 @@ const endpoints = [
   'GET /readyz',
   'GET /v1/policies',
   'GET /v1/policies/{policy}',
+  'DELETE /v1/exchanges/{exchange}',
+  'DELETE /v1/exchanges/{exchange}/bindings',
+  'DELETE /v1/queues/{queue}',
+  'GET /healthz',
+  'GET /readyz',
+  'GET /v1/exchanges',
+  'GET /v1/exchanges/{exchange}',
+  'GET /v1/exchanges/{exchange}/bindings',
   'GET /v1/queues',
   'GET /v1/queues/{queue}',
+  'GET /v1/queues/{queue}/bindings',
   'GET /v1/queues/{queue}/messages',
   'GET /v1/queues/{queue}/messages/{id}',
   'GET /v1/queues/{queue}/replies/{reply}',
   'GET /v1/queues/{queue}/stats',
   'GET /v1/queues/{queue}/stream',
+  'POST /v1/exchanges/{exchange}/publish',
+  'POST /v1/exchanges/{exchange}/route',
   'POST /v1/maintain',
   'POST /v1/queues/{queue}/ack',
   'POST /v1/queues/{queue}/extend',
@@ -33,6 +44,8 @@ const endpoints = [
   'POST /v1/queues/{queue}/request',
   'POST /v1/queues/{queue}/resume',
   'PUT /v1/policies/{policy}',
+  'PUT /v1/exchanges/{exchange}',
+  'PUT /v1/exchanges/{exchange}/bindings',
   'PUT /v1/queues/{queue}',
 ]
 
@@ -153,7 +166,8 @@ export const serviceCases: readonly Case[] = [
     claim: 'every endpoint of /openapi.json is there',
     async run(target) {
       for (const [path, method] of operations(await openApi(target))) {
-        const answer = await call(target, method, path.replace('{queue}', 'a').replace('{id}', '1'), { token: null })
+        const there = path.replace(/\{(queue|exchange)\}/, 'a').replace('{id}', '1')
+        const answer = await call(target, method, there, { token: null })
         assert.equal(answer.status, path.startsWith('/v1/') ? 401 : 200, `${method} ${path}`)
       }
     },

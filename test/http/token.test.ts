@@ -20,6 +20,11 @@ const allowed: readonly (readonly [scope: string, action: Action, queue: string,
   ['receive:*.eu', 'receive', 'orders.eu', true],
   ['receive:*.eu', 'receive', 'orders.eu.old', false],
   ['receive:a.c', 'receive', 'abc', false],
+  ['publish:orders.*', 'publish', 'orders.eu', true],
+  ['publish:orders.*', 'publish', 'orders', false],
+  ['publish:orders', 'send', 'orders', false],
+  ['send:orders', 'publish', 'orders', false],
+  ['publish:*', 'admin', 'orders', false],
   ['', 'send', 'orders', false],
 ]
 for (const [scope, action, queue, expected] of allowed) {
@@ -30,16 +35,16 @@ for (const [scope, action, queue, expected] of allowed) {
 
 test('a signed token tells its scopes', async () => {
   const token = await signToken(secret, {
-    scopes: ['send:a', 'receive:b'],
+    scopes: ['send:a', 'receive:b', 'publish:c.*'],
     expiresAt: new Date(Date.now() + 60_000),
     now,
   })
 
-  assert.deepEqual(await verifyToken(secret, token), ['send:a', 'receive:b'])
+  assert.deepEqual(await verifyToken(secret, token), ['send:a', 'receive:b', 'publish:c.*'])
 })
 
 test('a scope that is none is refused when the token is made', async () => {
-  for (const scope of ['', 'write:orders', 'send', 'send:', 'send:a b', 'admin:x']) {
+  for (const scope of ['', 'write:orders', 'send', 'send:', 'send:a b', 'publish:', 'admin:x']) {
     await assert.rejects(signToken(secret, { scopes: [scope], now }), { code: 'request_invalid' }, scope)
   }
 })

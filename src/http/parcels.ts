@@ -1,0 +1,71 @@
+/* The messages of a request that sends or publishes: a batch or one message object as JSON, or (with another content type) the raw body, of
+ * which the query says the rest. */
+import type { z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { QueueError } from '../errors.ts'
+import type { Parcel } from '../queue/message.ts'
+import type { MessageOptions, OutgoingMessage } from '../wire.ts'
+import { bodySlices } from './body-slices.ts'
+import { type DoorEnv, isJson } from './door.ts'
+import { rawContent } from './raw-send.ts'
+import { parseJson, queryOf, utf8, validate } from './validate.ts'
+
+/** What the request may look like. */
+export interface Shapes {
+  /** The query beside a raw body. */
+  readonly raw: z.ZodType
+  /** The query beside JSON. Defaults to any: it is not looked at. */
+  readonly query?: z.ZodType
+  /** JSON with `messages`. */
+  readonly batch: z.ZodType
+  /** JSON without. */
+  readonly one: z.ZodType
+}
+
+/** What a request asks to be sent. */
+export interface Outgoing {
+  readonly parcels: readonly Parcel[]
+  /** Of a publish: whether each message must reach a queue. */
+  readonly mandatory: boolean
+}
+
+/** @throws QueueError request_invalid, json_invalid, batch_too_large. */
+export async function outgoingOf(context: Context<DoorEnv>, shapes: Shapes): Promise<Outgoing> {
+  if (isJson(context)) {
+    const query = shapes.query ? (validate(shapes.query, queryOf(context), 'the query') as Mandatory) : {}
+    return jsonOutgoing(utf8(await context.req.arrayBuffer()), shapes, query.mandatory)
+  }
+  const { mandatory = false, ...options } = validate(shapes.raw, queryOf(context), 'the query') as RawOptions
+  const given = context.req.header('content-type')
+  const bytes = new Uint8Array(await context.req.arrayBuffer())
+  if (given === undefined && bytes.length === 0) {
+    throw new QueueError(
+      'request_invalid',
+      'the request must have a body, got none (an empty message needs a content type)',
+    )
+  }
+  const contentType = given ?? 'application/octet-stream'
+  return { parcels: [{ ...options, contentType, ...rawContent(contentType, bytes) }], mandatory }
+}
+
+interface Mandatory {
+  readonly mandatory?: boolean
+}
+
+type RawOptions = MessageOptions & Mandatory
+
+/** @param inQuery counts where the body does not say `mandatory` */
+function jsonOutgoing(text: string, { batch, one }: Shapes, inQuery = false): Outgoing {
+  const request = parseJson(text)
+  const isBatch = typeof request === 'object' && request !== null && 'messages' in request
+  const envelope = isBatch ? validate(batch, request, 'the request body') : validate(one, request, 'the message')
+  const { mandatory = inQuery, ...message } = envelope as Mandatory
+  const messages = isBatch ? (message as { messages: readonly OutgoingMessage[] }).messages : [message]
+  const bodies = bodySlices(text)
+  const parcels = (messages as readonly OutgoingMessage[]).map(({ encoding = 'json', body, ...options }, index) => ({
+    ...options,
+    encoding,
+    body: encoding === 'json' ? (bodies[index] ?? 'null') : String(body),
+  }))
+  return { parcels, mandatory }
+}
