@@ -21,17 +21,14 @@ export { fromMikroOrm, type MikroOrmHandle } from './outbox/mikro-orm.ts'
 export { fromPostgresJs, type PostgresJsHandle } from './outbox/postgres-js.ts'
 export { fromPrisma, type PrismaHandle } from './outbox/prisma.ts'
 export { fromTypeOrm, type TypeOrmHandle } from './outbox/typeorm.ts'
-export {
-  type Asking,
-  type Direct,
-  type DirectMessage,
-  type DirectPolicy,
-  type DirectQueue,
-  type DirectRequestOptions,
-  type PostbagOptions,
-  postbag,
+export type {
+  Asking,
+  DirectMessage,
+  DirectPolicy,
+  DirectQueue,
+  DirectRequestOptions,
+  PostbagOptions,
 } from './queue/direct.ts'
-export type { DirectMessage, DirectQueue, PostbagOptions } from './queue/direct.ts'
 export type { Hub, Waiter } from './wakeup/hub.ts'
 export { createListenHub, type ListenHubOptions } from './wakeup/listen-hub.ts'
 export { createPollHub, type PollHubOptions } from './wakeup/poll-hub.ts'

@@ -1,5 +1,5 @@
 --! Previous: sha1:807fb04fe6ae569f6fb609a9f6dd8a323f975156
---! Hash: sha1:b0d6d87926b2ad2b787ecddc19e5ed37d3965326
+--! Hash: sha1:09cbcd0ae028f7bde0962e28847e5ccb4b631690
 --! Message: access
 
 --! split: 1-current.sql
@@ -41,6 +41,100 @@ where false;
 alter view postbag.outbox alter column id set default gen_random_uuid();
 --! EndIncluded views/outbox.sql
 
+--! Included functions/apply_group_changes.sql
+/* postbag.apply_group_changes: what the verbs noted in postbag.group_change becomes true, at the end of their transaction.
+ *
+ *  1. The messages of a group stand in line (group_position). The first one, at position 0, is the head: only it has a finite
+ *     available_at, so claims can see nothing else of the group, and need no other way than for messages without groups. The others
+ *     wait at 'infinity' (due_at keeps their time). Who takes a head may take those behind it, too, under the same lease.
+ *  2. A group needs a new head when messages arrive in an empty one, or when its head goes (acked, dead, purged; in a queue that
+ *     serves its groups fairly: as soon as it is handed out). Each decision looks at the line as it is, so two at the same time for the
+ *     same group would both be wrong; and they must not wait for each other for as long as a user's transaction is open.
+ *  3. So they are made when the transaction commits: a deferred trigger, once for all that it did, under advisory locks on its groups
+ *     (taken in ascending order: no deadlock) that are held for the moment of the commit. Locks are on slots that groups share, so that
+ *     their number is bounded.
+ *  4. Who commits first stands first. Positions are drawn when sending; if someone else committed a later one meanwhile, new ones are
+ *     drawn here.
+ *  5. It never waits for a row (another transaction might hold it and wait for our locks), and a transaction with a snapshot of its
+ *     own (repeatable read) cannot look at the line as it is. Then the group is left in postbag.group_pending: the next transaction that
+ *     touches it, a receive that finds nothing, and any session that has used the queue for a second, settle it. */
+create or replace function postbag.apply_group_changes()
+returns trigger
+language plpgsql
+-- With the owner's rights, so that who may only send needs none on other messages. (It cannot be called, and nobody else
+-- may make a trigger of it: migration 7 revokes that.)
+security definer
+set search_path = pg_catalog
+as $$
+declare
+  changed record;
+  -- By whose clock: a role that may not delete messages must not make time pass for others'.
+  caller constant text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+  latest constant timestamptz := case
+    when has_table_privilege(caller, 'postbag.message', 'delete') then 'infinity'
+    else clock_timestamp()
+  end;
+begin
+  -- What nearly all transactions do to groups is one change.
+  delete from postbag.group_change as change
+  where change.xact = new.xact and change.change_id = new.change_id
+    and not change.tidies
+    and not exists (select from postbag.group_change as other where other.xact = new.xact and other.change_id <> new.change_id);
+  if found then
+    perform postbag.lock_groups(array(
+      select new.queue_id || ':' || touched.group_key from unnest(new.groups) as touched (group_key)
+    ));
+    perform postbag.change_groups(new.queue_id, new.groups, new.arrived, least(new.changed_at, latest));
+    return null;
+  -- Else the first row of a transaction applies all of them; for the others there is nothing left.
+  elsif not exists (
+    select from postbag.group_change as change where change.xact = new.xact and change.change_id = new.change_id
+  ) then
+    return null;
+  end if;
+
+  -- Tidying comes first: it may add to the changes. (Now, because what is tidied is held until the transaction ends.)
+  perform postbag.tidy_at_commit(tidied.queue_id, least(new.changed_at, latest))
+  from (
+    select distinct change.queue_id from postbag.group_change as change where change.xact = new.xact and change.tidies
+  ) as tidied;
+
+  perform postbag.lock_groups(array(
+    select change.queue_id || ':' || touched.group_key
+    from postbag.group_change as change
+    cross join lateral unnest(change.groups) as touched (group_key)
+    where change.xact = new.xact
+  ));
+  for changed in
+    select
+      changing.queue_id,
+      changing.changed_at,
+      array(
+        select distinct touched.group_key
+        from postbag.group_change as change
+        cross join lateral unnest(change.groups) as touched (group_key)
+        where change.xact = new.xact and change.queue_id = changing.queue_id
+      ) as groups,
+      array(
+        select joined.message_id
+        from postbag.group_change as change
+        cross join lateral unnest(change.arrived) as joined (message_id)
+        where change.xact = new.xact and change.queue_id = changing.queue_id
+      ) as arrived
+    from (
+      select change.queue_id, max(change.changed_at) as changed_at
+      from postbag.group_change as change
+      where change.xact = new.xact
+      group by change.queue_id
+    ) as changing
+  loop
+    perform postbag.change_groups(changed.queue_id, changed.groups, changed.arrived, least(changed.changed_at, latest));
+  end loop;
+  delete from postbag.group_change as change where change.xact = new.xact;
+  return null;
+end
+$$;
+--! EndIncluded functions/apply_group_changes.sql
 --! Included functions/is_restricted.sql
 /* postbag.is_restricted: whether the role that asks may not read postbag.queue, as every role with rights of its own may: then the verbs go
  * by what postbag.grant_send and postbag.grant_receive gave it (functions/call_as_granted.sql). All that the others pay. */
@@ -970,7 +1064,7 @@ begin
       select json_agg(sent) into new.outcome
       from postbag.send_batch(new.queue, given -> 'messages', alone => (given ->> 'alone')::boolean) as sent;
     when 'publish' then
-      select json_agg(published) into new.outcome
+      select json_agg(json_build_object('queues', published.queues)) into new.outcome
       from postbag.publish_batch(
         new.queue, given -> 'messages', (given ->> 'mandatory')::boolean, alone => (given ->> 'alone')::boolean
       ) as published;

@@ -10,8 +10,7 @@ import type { Hub } from '../wakeup/hub.ts'
 import { authorize } from './auth.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
-import { MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
-import { ExchangeName, MessageIdParam, Problem, QueueName } from './schemas.ts'
+import { ExchangeName, MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
 import type { Action } from './token.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -41,8 +40,7 @@ type Schema = z.ZodType
 
 export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly method: 'get' | 'put' | 'post' | 'delete'
-  /** OpenAPI's form: /v1/queues/{queue}; {id} is that of a message, {reply} that of a reply. */
-  /** OpenAPI's form: /v1/queues/{queue}, /v1/exchanges/{exchange}; {id} is that of a message. */
+  /** OpenAPI's form: /v1/queues/{queue}, /v1/exchanges/{exchange}; {id} is that of a message, {reply} that of a reply. */
   readonly path: string
   readonly summary: string
   readonly needs: Action
@@ -99,20 +97,16 @@ export function endpoint<Query extends Schema, Body extends Schema>(
 ): void {
   const { method, path, needs, query, body } = declared
   const hasQueue = path.includes('{queue}')
+  const hasExchange = path.includes('{exchange}')
   const hasPolicy = path.includes('{policy}')
   const hasId = path.includes('{id}')
   const hasReply = path.includes('{reply}')
   document(door, declared, {
     ...(hasQueue && { queue: QueueName }),
+    ...(hasExchange && { exchange: ExchangeName }),
     ...(hasPolicy && { policy: PolicyName }),
     ...(hasId && { id: MessageIdParam }),
     ...(hasReply && { reply: ReplyIdParam }),
-  const hasExchange = path.includes('{exchange}')
-  const hasId = path.includes('{id}')
-  document(door, declared, {
-    ...(hasQueue && { queue: QueueName }),
-    ...(hasExchange && { exchange: ExchangeName }),
-    ...(hasId && { id: MessageIdParam }),
   })
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {

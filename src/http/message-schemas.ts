@@ -48,9 +48,8 @@ export const messageOptions = {
 
 const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
+/** What a message may be, besides its metadata. */
 export const content = {
-/** What a message to send or to publish may be. */
-export const outgoing = {
   body: z.unknown().optional().describe('With encoding json any JSON value, kept byte for byte; else a string.'),
   encoding: oneOf(
     ['json', 'text', 'base64'],
@@ -58,33 +57,6 @@ export const outgoing = {
   ),
   contentType: shortText(maxTypeLength, 'Media type of the body, for the receiver.'),
   headers: headers(`Strings by name, at most ${maxHeadersBytes} bytes.`),
-}
-
-/** The schema of an object with a body, which must be as its encoding says. */
-export function withBody<Shape extends typeof content>(schema: z.ZodObject<Shape>) {
-  return schema.superRefine((given, context) => {
-    const { body, encoding } = given as { body?: unknown; encoding?: string }
-    const wrong = (message: string) => context.addIssue({ code: 'custom', path: ['body'], message })
-    if (body === undefined) wrong('is missing')
-    else if (encoding === 'text' || encoding === 'base64') {
-      if (typeof body !== 'string') wrong(`must be a string with encoding ${encoding}, got ${shown(body)}`)
-      else if (encoding === 'base64' && !base64.test(body)) wrong(`must be base64, got ${shown(body)}`)
-    }
-  })
-}
-
-export const OutgoingMessage = withBody(fields({ ...content, ...messageOptions })).openapi('OutgoingMessage')
-
-export const SendRequest = fields({ messages: batch(OutgoingMessage, 'messages') }).openapi('SendRequest')
-
-/** What a raw body's metadata may be: the query of a send whose content type is not JSON. */
-export const RawSendQuery = fields({
-  ...messageOptions,
-  priority: fromText(messageOptions.priority),
-  delaySeconds: fromText(messageOptions.delaySeconds),
-  ttlSeconds: fromText(messageOptions.ttlSeconds),
-})
-  ...options,
 }
 
 /** The body is there, and is what its encoding says. */
@@ -100,16 +72,19 @@ export function bodyFits(
   }
 }
 
+/** What a message to send or to publish may be. */
+export const outgoing = { ...content, ...messageOptions }
+
 export const OutgoingMessage = fields(outgoing).superRefine(bodyFits).openapi('OutgoingMessage')
 
 export const SendRequest = fields({ messages: batch(OutgoingMessage, 'messages') }).openapi('SendRequest')
 
 /** What a raw body's metadata may be: the query of a send or publish whose content type is not JSON. */
 export const rawOptions = {
-  ...options,
-  priority: fromText(options.priority),
-  delaySeconds: fromText(options.delaySeconds),
-  ttlSeconds: fromText(options.ttlSeconds),
+  ...messageOptions,
+  priority: fromText(messageOptions.priority),
+  delaySeconds: fromText(messageOptions.delaySeconds),
+  ttlSeconds: fromText(messageOptions.ttlSeconds),
 }
 
 export const RawSendQuery = fields(rawOptions)

@@ -7,6 +7,7 @@ import type { Parcel } from '../queue/message.ts'
 import type { MessageOptions, OutgoingMessage } from '../wire.ts'
 import { bodySlices } from './body-slices.ts'
 import { type DoorEnv, isJson } from './door.ts'
+import { parcelOf } from './parcel.ts'
 import { rawContent } from './raw-send.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -62,10 +63,6 @@ function jsonOutgoing(text: string, { batch, one }: Shapes, inQuery = false): Ou
   const { mandatory = inQuery, ...message } = envelope as Mandatory
   const messages = isBatch ? (message as { messages: readonly OutgoingMessage[] }).messages : [message]
   const bodies = bodySlices(text)
-  const parcels = (messages as readonly OutgoingMessage[]).map(({ encoding = 'json', body, ...options }, index) => ({
-    ...options,
-    encoding,
-    body: encoding === 'json' ? (bodies[index] ?? 'null') : String(body),
-  }))
+  const parcels = (messages as readonly OutgoingMessage[]).map((message, index) => parcelOf(message, bodies[index]))
   return { parcels, mandatory }
 }

@@ -3,7 +3,7 @@ import { z } from '@hono/zod-openapi'
 import { maxKeepSeconds, maxReplyToLength, maxWaitSeconds, minKeepSeconds } from '../limits.ts'
 import { fields, fromText, number, required, seconds, shortText } from './fields.ts'
 import { Receipt } from './lease-schemas.ts'
-import { content, messageOptions, withBody } from './message-schemas.ts'
+import { bodyFits, content, messageOptions } from './message-schemas.ts'
 import { stored } from './schemas.ts'
 
 const { replyTo: _, ...requestOptions } = messageOptions
@@ -11,18 +11,18 @@ const { type, dedupId, correlationId } = messageOptions
 
 const waitSeconds = seconds(maxWaitSeconds, 'How long to wait for the reply. Default 20.')
 
-export const RequestRequest = withBody(
-  fields({
-    ...content,
-    ...requestOptions,
-    waitSeconds,
-    keepSeconds: number(
-      minKeepSeconds,
-      maxKeepSeconds,
-      'How many seconds from now on the reply may come and be fetched. Default 3600.',
-    ),
-  }),
-).openapi('RequestRequest')
+export const RequestRequest = fields({
+  ...content,
+  ...requestOptions,
+  waitSeconds,
+  keepSeconds: number(
+    minKeepSeconds,
+    maxKeepSeconds,
+    'How many seconds from now on the reply may come and be fetched. Default 3600.',
+  ),
+})
+  .superRefine(bodyFits)
+  .openapi('RequestRequest')
 
 export const AwaitQuery = fields({ waitSeconds: fromText(waitSeconds) })
 
@@ -48,16 +48,16 @@ export const RequestResponse = z
 
 export const PendingResponse = z.object(ids).openapi('PendingResponse')
 
-export const ReplyRequest = withBody(
-  fields({
-    ...content,
-    type,
-    correlationId,
-    dedupId,
-    replyTo: required(shortText(maxReplyToLength, 'That of the request; a queue needs the scope to send to it.')),
-    receipt: Receipt.optional().describe("The request's: it is acked in the same step."),
-  }),
-).openapi('ReplyRequest')
+export const ReplyRequest = fields({
+  ...content,
+  type,
+  correlationId,
+  dedupId,
+  replyTo: required(shortText(maxReplyToLength, 'That of the request; a queue needs the scope to send to it.')),
+  receipt: Receipt.optional().describe("The request's: it is acked in the same step."),
+})
+  .superRefine(bodyFits)
+  .openapi('ReplyRequest')
 
 export const ReplyResponse = z
   .object({

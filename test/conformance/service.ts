@@ -7,20 +7,17 @@ import { newQueue } from './test-queue.ts'
 
 /** The contract: every endpoint. */
 const endpoints = [
-  'DELETE /v1/policies/{policy}',
-  'DELETE /v1/queues/{queue}',
-  'GET /healthz',
-  'GET /readyz',
-  'GET /v1/policies',
-  'GET /v1/policies/{policy}',
   'DELETE /v1/exchanges/{exchange}',
   'DELETE /v1/exchanges/{exchange}/bindings',
+  'DELETE /v1/policies/{policy}',
   'DELETE /v1/queues/{queue}',
   'GET /healthz',
   'GET /readyz',
   'GET /v1/exchanges',
   'GET /v1/exchanges/{exchange}',
   'GET /v1/exchanges/{exchange}/bindings',
+  'GET /v1/policies',
+  'GET /v1/policies/{policy}',
   'GET /v1/queues',
   'GET /v1/queues/{queue}',
   'GET /v1/queues/{queue}/bindings',
@@ -43,9 +40,9 @@ const endpoints = [
   'POST /v1/queues/{queue}/reply',
   'POST /v1/queues/{queue}/request',
   'POST /v1/queues/{queue}/resume',
-  'PUT /v1/policies/{policy}',
   'PUT /v1/exchanges/{exchange}',
   'PUT /v1/exchanges/{exchange}/bindings',
+  'PUT /v1/policies/{policy}',
   'PUT /v1/queues/{queue}',
 ]
 

@@ -73,8 +73,7 @@ test('bodies of all kinds reach each queue as they were published, one result pe
       bodies,
     )
     assert.equal(received[1]?.type, 'note')
-    assert.equal(received[0]?.headers['postbag-exchange'], 'bodies')
-    assert.equal(received[0]?.headers['postbag-routing-key'], 'both')
+    assert.deepEqual([received[0]?.exchange, received[0]?.routingKey], ['bodies', 'both'])
   }
 })
 
