@@ -128,6 +128,9 @@ test('an exchange is declared, described, listed, bound, explained and deleted',
     alternate: true,
   })
 
+  assert.deepEqual(await exchange('life').publish(1, { routingKey: 'a.b' }), { queues: 1 })
+  assert.equal((await queue('life').receive())[0]?.sentAt, createdAt)
+
   assert.equal(await exchange('life-rest').unbind({ exchange: 'life' }), true)
   assert.equal(await exchange('life-rest').unbind({ exchange: 'life' }), false)
   await assert.rejects(exchange('life').delete({ ifUnused: true }), { code: 'exchange_in_use' })
