@@ -12,6 +12,12 @@ import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { addDev } from './dev.ts'
 import { addDoctor } from './doctor.ts'
+import { addExchangeBind } from './exchange/bind.ts'
+import { addExchangeBindings } from './exchange/bindings.ts'
+import { addExchangeDeclare } from './exchange/declare.ts'
+import { addExchangeDelete } from './exchange/delete.ts'
+import { addExchangeList } from './exchange/list.ts'
+import { addExchangeTest } from './exchange/test.ts'
 import { exitCodesHelp } from './exit.ts'
 import { addMaintain } from './maintain.ts'
 import { addMigrate } from './migrate.ts'
@@ -20,6 +26,7 @@ import { addPeek } from './peek.ts'
 import { addPolicyDelete } from './policy/delete.ts'
 import { addPolicyList } from './policy/list.ts'
 import { addPolicySet } from './policy/set.ts'
+import { addPublish } from './publish.ts'
 import { addQueueCreate } from './queue/create.ts'
 import { addQueueDelete } from './queue/delete.ts'
 import { addQueueList } from './queue/list.ts'
@@ -62,6 +69,7 @@ export function program(): Command {
   addDev(postbag)
   postbag.commandsGroup('Messages:')
   addSend(postbag)
+  addPublish(postbag)
   addReceive(postbag)
   addRequest(postbag)
   addReply(postbag)
@@ -75,6 +83,13 @@ export function program(): Command {
   addQueueShow(queue)
   addQueueDelete(queue)
   addQueuePurge(queue)
+  const exchange = postbag.command('exchange').description('Declare, bind, list, test and delete exchanges.')
+  addExchangeDeclare(exchange)
+  addExchangeBind(exchange)
+  addExchangeBindings(exchange)
+  addExchangeList(exchange)
+  addExchangeTest(exchange)
+  addExchangeDelete(exchange)
   const policy = postbag.command('policy').description('Set, list and delete settings of all queues that match.')
   addPolicySet(policy)
   addPolicyList(policy)

@@ -6,9 +6,10 @@ import { collected, duration } from './values.ts'
 
 const help = `
 Scopes:
-  send:<queues>      send; * stands for any characters: send:orders.*
-  receive:<queues>   receive, settle and look
-  admin              everything
+  send:<queues>        send; * stands for any characters: send:orders.*
+  receive:<queues>     receive, settle and look
+  publish:<exchanges>  publish, and see where it would go
+  admin                everything
 
 Prints nothing but the token, so that it can be used as it is:
   export POSTBAG_TOKEN=$(postbag token --scope 'send:orders.*' --scope receive:audit --expires 30d)`

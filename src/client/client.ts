@@ -1,5 +1,7 @@
 /* The client: one server, many queues. */
 import type {
+  ExchangeInfo,
+  ExchangeListResponse,
   MaintainRequest,
   MaintainResponse,
   PolicyInfo,
@@ -9,6 +11,7 @@ import type {
 } from '../wire.ts'
 import { type CallOptions, type ClientOptions, type Connection, connect } from './connection.ts'
 import type { Given } from './effects.ts'
+import { Exchange } from './exchange.ts'
 import { Policy } from './policy.ts'
 import { Queue } from './queue.ts'
 import type { InputOf, OutputOf, StandardSchema } from './schema.ts'
@@ -45,16 +48,23 @@ export class Client {
     return new Queue(this.#connection, name, options?.schema)
   }
 
+  /** The exchange of that name, which follows the rule of queues. Asks the server nothing; `declare()` makes the exchange. With a schema,
+   * what is published is checked. */
+  exchange(name: string): Exchange
+  exchange<Schema extends StandardSchema>(name: string, options: { readonly schema: Schema }): Exchange<InputOf<Schema>>
+  exchange(name: string, options?: { readonly schema: StandardSchema }): Exchange {
+    const path = `/exchanges/${encodeURIComponent(name)}`
+    return new Exchange(name, { connection: this.#connection, path, schema: options?.schema })
+  }
+
+  /** All exchanges by name, a page per request. */
+  exchanges({ prefix, signal }: ListOptions = {}): AsyncGenerator<ExchangeInfo, void, undefined> {
+    return this.#pages<ExchangeInfo, ExchangeListResponse>('exchanges', prefix, signal, (page) => page.exchanges)
+  }
+
   /** All queues by name, a page per request. */
-  async *queues({ prefix, signal }: ListOptions = {}): AsyncGenerator<QueueInfo, void, undefined> {
-    const query = new URLSearchParams(prefix === undefined ? {} : { prefix })
-    let next: string | undefined
-    do {
-      const { data } = await this.#connection.call<QueueListResponse>('GET', `/queues?${query}`, undefined, { signal })
-      yield* data.queues
-      next = data.next
-      query.set('after', next ?? '')
-    } while (next !== undefined)
+  queues({ prefix, signal }: ListOptions = {}): AsyncGenerator<QueueInfo, void, undefined> {
+    return this.#pages<QueueInfo, QueueListResponse>('queues', prefix, signal, (page) => page.queues)
   }
 
   /** The policy of that name. Asks the server nothing; `set()` makes the policy. */
@@ -71,5 +81,21 @@ export class Client {
    * so too, as they go; this is for queues where nothing happens. While the answer says `more`, call it again. */
   async maintain({ signal, ...request }: MaintainOptions = {}): Promise<MaintainResponse> {
     return (await this.#connection.call<MaintainResponse>('POST', '/maintain', request, { signal })).data
+  }
+
+  async *#pages<Info, Page extends { readonly next?: string }>(
+    path: string,
+    prefix: string | undefined,
+    signal: AbortSignal | undefined,
+    listed: (page: Page) => readonly Info[],
+  ): AsyncGenerator<Info, void, undefined> {
+    const query = new URLSearchParams(prefix === undefined ? {} : { prefix })
+    let next: string | undefined
+    do {
+      const { data } = await this.#connection.call<Page>('GET', `/${path}?${query}`, undefined, { signal })
+      yield* listed(data)
+      next = data.next
+      query.set('after', next ?? '')
+    } while (next !== undefined)
   }
 }

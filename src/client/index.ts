@@ -9,9 +9,14 @@
  * consume.ts keeps a consumer going, with leases.ts and settler.ts beside it. */
 export { type ErrorCode, QueueError } from '../errors.ts'
 export type {
+  BindingInfo,
+  BindRequest,
   DeadLetter,
   DeadLetterReason,
   Encoding,
+  ExchangeConfig,
+  ExchangeInfo,
+  ExchangeType,
   MaintainResponse,
   MessageState,
   Origin,
@@ -21,18 +26,24 @@ export type {
   PolicyConfig,
   PolicyInfo,
   PolicySettings,
+  Publication,
   QueueConfig,
   QueueInfo,
   QueueStats,
   RedriveRequest,
   RedriveResponse,
+  RouteRequest,
+  RouteResponse,
+  RouteStep,
   SentMessage,
   Settlement,
+  UnbindRequest,
 } from '../wire.ts'
 export { type Client, createClient, type ListOptions, type MaintainOptions } from './client.ts'
 export type { CallOptions, ClientOptions } from './connection.ts'
 export type { ConsumeOptions } from './consume.ts'
 export type { Effects } from './effects.ts'
+export type { BatchPublication, Exchange, PublishSettings } from './exchange.ts'
 export type { HeldMessage } from './held.ts'
 export type { PeekOptions } from './look.ts'
 export type { Message } from './message.ts'

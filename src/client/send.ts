@@ -25,25 +25,32 @@ export interface BatchMessage<Body> extends MessageSettings {
  * Such a message is never a duplicate of another call's: when the server says so, it has met our own earlier try. With a dedupId of the
  * caller's nobody can tell, so there the answer stays as it is. */
 export async function send<Body>(
-  { connection, path, schema }: RemoteQueue,
+  remote: RemoteQueue,
   batch: readonly BatchMessage<Body>[],
   { signal }: CallOptions,
 ): Promise<readonly SentMessage[]> {
   if (batch.length === 0) return []
-  const { call, effects, retries } = connection
+  const request = { messages: await outgoing(remote, batch) }
+  const { data } = await remote.connection.call<SendResponse>('POST', `${remote.path}/messages`, request, { signal })
+  return data.messages.map(({ id, duplicate }, index) => ({
+    id,
+    duplicate: duplicate && batch[index]?.dedupId !== undefined,
+  }))
+}
+
+/** The messages of a request that sends or publishes. */
+export async function outgoing<Body>(
+  { connection: { effects, retries }, schema }: RemoteQueue,
+  batch: readonly BatchMessage<Body>[],
+): Promise<readonly object[]> {
   const call96bits = unique(effects)
-  const messages = await Promise.all(
+  return Promise.all(
     batch.map(async ({ body, encoding, ...options }, index) => {
       await validate(schema, body)
       const ownId = retries > 0 ? { dedupId: `${call96bits}.${index}` } : {}
       return { ...ownId, ...defined(options), ...encodeBody(body, encoding) }
     }),
   )
-  const { data } = await call<SendResponse>('POST', `${path}/messages`, { messages }, { signal })
-  return data.messages.map(({ id, duplicate }, index) => ({
-    id,
-    duplicate: duplicate && batch[index]?.dedupId !== undefined,
-  }))
 }
 
 /** 96 random bits, as text. */
