@@ -1,4 +1,4 @@
-/* Finding the bodies in the text of a send request, so that a JSON body is stored byte for byte: JSON.parse followed by
+/* Finding the bodies in the text of a send request (and the data of events), so that a JSON body is stored byte for byte: JSON.parse followed by
  * JSON.stringify would change 1.0 to 1, 12345678901234567890 to 12345678901234567000, and every space.
  *
  * Pure. The text must be valid JSON (the door has parsed it before); the scanner then only needs to know strings and brackets. */
@@ -13,6 +13,13 @@ export function bodySlices(text: string): readonly (string | undefined)[] {
   return elements(text, list.start).map((element) =>
     text[element.start] === '{' ? slice(text, members(text, element.start).get('body')) : undefined,
   )
+}
+
+/** The source text of the member of this name of an object, or of each object in an array; undefined where there is none. */
+export function memberSlices(text: string, name: string): readonly (string | undefined)[] {
+  const start = skipSpace(text, 0)
+  const objects = text[start] === '[' ? elements(text, start) : [{ start }]
+  return objects.map((object) => slice(text, members(text, object.start).get(name)))
 }
 
 interface Span {

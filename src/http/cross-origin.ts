@@ -13,7 +13,7 @@ export function crossOrigin(access: Access): MiddlewareHandler<DoorEnv> {
   const answer = cors({
     origin: access.kind === 'token' ? '*' : (origin) => (isLoopback(hostnameOf(origin)) ? origin : undefined),
     allowMethods: ['GET', 'PUT', 'POST', 'DELETE'],
-    allowHeaders: ['authorization', 'content-type', 'x-request-id'],
+    allowHeaders: ['authorization', 'content-type', 'x-request-id', 'traceparent', 'tracestate'],
     exposeHeaders: ['retry-after', 'x-request-id'],
     maxAge,
   })

@@ -8,6 +8,7 @@ import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import type { Hub } from '../wakeup/hub.ts'
 import { authorize } from './auth.ts'
+import { eventContent } from './event-schemas.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
 import { ExchangeName, MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
@@ -51,6 +52,8 @@ export interface Endpoint<Query extends Schema, Body extends Schema> {
   /** True if the token may also be the query's access_token. */
   readonly tokenInQuery?: boolean
   readonly answer: Schema
+  /** Which of the two may be CloudEvents, too. */
+  readonly eventTypes?: 'request' | 'answer'
   /** Media type of the answer. Defaults to JSON's. */
   readonly answerType?: string
   /** Status of success. Defaults to 200. */
@@ -164,7 +167,7 @@ const Nothing = fields({})
 
 function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
   const { method, path, summary, needs, query, body, answer, answerLater } = declared
-  const { answerType = 'application/json', status = 200 } = declared
+  const { answerType = 'application/json', status = 200, eventTypes } = declared
   const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
   door.openAPIRegistry.registerPath({
     method,
@@ -180,6 +183,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
           ? {
               content: {
                 'application/json': { schema: body },
+                ...(eventTypes === 'request' && eventContent),
                 '*/*': { schema: { type: 'string', format: 'binary' } },
               },
             }
@@ -187,7 +191,11 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
       }),
     },
     responses: {
-      [status]: { description: 'Done.', content: { [answerType]: { schema: answer } } },
+      [status]: {
+        description: 'Done.',
+        content: { [answerType]: { schema: answer }, ...(eventTypes === 'answer' && eventContent) },
+      },
+      ...(eventTypes === 'answer' && { 204: { description: 'One event was asked for, and there is none.' } }),
       ...(answerLater && { 202: { description: 'Not yet: ask later.', ...json(answerLater) } }),
       default: {
         description: 'Refused, or failed; `code` says why.',

@@ -5,10 +5,12 @@ import { ack, extend, giveBack, nack } from '../queue/settle.ts'
 import { longPoll } from '../wakeup/long-poll.ts'
 import type { Settlement } from '../wire.ts'
 import { type Door, endpoint, jsonText } from './door.ts'
+import { eventAnswer, wantedEvents } from './event-receive.ts'
 import {
   AckRequest,
   ExtendRequest,
   NackRequest,
+  ReceiveQuery,
   ReceiveRequest,
   ReceiveResponse,
   SettleResponse,
@@ -25,12 +27,16 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/receive',
-      summary: 'Lease messages, and wait for them if there are none; ack what is done in the same request.',
+      summary:
+        'Lease messages, and wait for them if there are none; ack what is done in the same request. Or as CloudEvents.',
       needs: 'receive',
+      query: ReceiveQuery,
       body: ReceiveRequest,
       answer: ReceiveResponse,
+      eventTypes: 'answer',
     },
-    async ({ queue, body, executor, hub, context }) => {
+    async ({ queue, query, body, executor, hub, context }) => {
+      const wanted = wantedEvents(context, body, query.cloudevents)
       const { acks } = body
       let acked: readonly Settlement[] | undefined
       const messages = await longPoll(hub, {
@@ -47,6 +53,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
         },
         giveBack: (taken) => giveBack(executor, queue, taken, alone),
       })
+      if (wanted) return eventAnswer(context, wanted, messages, queue)
       return jsonText(context, messagesJson(messages, acked && { acks: acked }))
     },
   )

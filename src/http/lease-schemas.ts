@@ -1,7 +1,7 @@
 /* The shapes of receiving and settling. */
 import { z } from '@hono/zod-openapi'
 import { maxBatch, maxDelaySeconds, maxErrorLength, maxLeaseSeconds, maxWaitSeconds } from '../limits.ts'
-import { batch, fields, flag, isStorable, rule, seconds, storable, wholeNumber } from './fields.ts'
+import { batch, fields, flag, isStorable, rule, seconds, shown, storable, wholeNumber } from './fields.ts'
 import { stored } from './schemas.ts'
 
 export const Receipt = z.string(rule('a string')).refine(isStorable, { error: `must be ${storable}` })
@@ -22,6 +22,13 @@ export const ReceiveRequest = fields({
     error: 'must not be given with autoAck, got both',
   })
   .openapi('ReceiveRequest')
+
+export const ReceiveQuery = fields({
+  cloudevents: z
+    .literal('binary', { error: ({ input }) => `must be binary, got ${shown(input)}` })
+    .optional()
+    .describe('One message as a CloudEvent in binary mode. (For the other modes, see the Accept header.)'),
+})
 
 const settlements = z.array(
   z.object({

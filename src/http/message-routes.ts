@@ -25,11 +25,13 @@ export function mountMessageRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/messages',
-      summary: 'Send messages, all or none: a batch, one message object, or (with another content type) the raw body.',
+      summary:
+        'Send messages, all or none: a batch, one message object, CloudEvents, or (with another content type) the raw body.',
       needs: 'send',
       query: RawSendQuery,
       body: SendRequest.or(OutgoingMessage),
       readsBody: true,
+      eventTypes: 'request',
       answer: SendResponse,
       status: 201,
     },

@@ -89,6 +89,12 @@ export const rawOptions = {
 
 export const RawSendQuery = fields(rawOptions)
 
+/** What may be said of events besides their attributes: the query of a send of them. */
+export const EventSendQuery = RawSendQuery.omit({ type: true, dedupId: true })
+
+/** What a message may keep in its headers. */
+export const StoredHeaders = headers('')
+
 export const SendResponse = z
   .object({ messages: z.array(z.object({ id: z.string(), duplicate: z.boolean() })) })
   .openapi('SendResponse')

@@ -1,5 +1,5 @@
-/* The messages of a request that sends or publishes: a batch or one message object as JSON, or (with another content type) the raw body, of
- * which the query says the rest. */
+/* The messages of a request that sends or publishes, each with the trace that the request belongs to: a batch or one message object as JSON,
+ * CloudEvents, or (with another content type) the raw body, of which the query says the rest. */
 import type { z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { QueueError } from '../errors.ts'
@@ -7,8 +7,10 @@ import type { Parcel } from '../queue/message.ts'
 import type { MessageOptions, OutgoingMessage } from '../wire.ts'
 import { bodySlices } from './body-slices.ts'
 import { type DoorEnv, isJson } from './door.ts'
+import { eventMode, eventParcels, type Mode } from './event-send.ts'
 import { parcelOf } from './parcel.ts'
 import { rawContent } from './raw-send.ts'
+import { traceOf, withTrace } from './trace-context.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
 /** What the request may look like. */
@@ -21,6 +23,8 @@ export interface Shapes {
   readonly batch: z.ZodType
   /** JSON without. */
   readonly one: z.ZodType
+  /** Whether an event's type is its routing key. Defaults to false. */
+  readonly typeIsKey?: boolean
 }
 
 /** What a request asks to be sent. */
@@ -32,6 +36,21 @@ export interface Outgoing {
 
 /** @throws QueueError request_invalid, json_invalid, batch_too_large. */
 export async function outgoingOf(context: Context<DoorEnv>, shapes: Shapes): Promise<Outgoing> {
+  const mode = eventMode(context)
+  const { parcels, mandatory } = await (mode ? eventsOf(context, mode, shapes) : ownOf(context, shapes))
+  return {
+    parcels: withTrace(parcels, traceOf(context.req.header('traceparent'), context.req.header('tracestate'))),
+    mandatory,
+  }
+}
+
+async function eventsOf(context: Context<DoorEnv>, mode: Mode, { typeIsKey }: Shapes): Promise<Outgoing> {
+  const parcels = await eventParcels(context, mode)
+  if (!typeIsKey) return { parcels, mandatory: false }
+  return { parcels: parcels.map((parcel) => ({ ...parcel, routingKey: parcel.type ?? '' })), mandatory: false }
+}
+
+async function ownOf(context: Context<DoorEnv>, shapes: Shapes): Promise<Outgoing> {
   if (isJson(context)) {
     const query = shapes.query ? (validate(shapes.query, queryOf(context), 'the query') as Mandatory) : {}
     return jsonOutgoing(utf8(await context.req.arrayBuffer()), shapes, query.mandatory)

@@ -14,7 +14,7 @@ import {
 } from './exchange-schemas.ts'
 import { outgoingOf } from './parcels.ts'
 
-const shapes = { raw: RawPublishQuery, query: PublishQuery, batch: PublishBatch, one: PublishOne }
+const shapes = { raw: RawPublishQuery, query: PublishQuery, batch: PublishBatch, one: PublishOne, typeIsKey: true }
 
 export function mountPublishRoutes(door: Door, access: Access): void {
   endpoint(
@@ -29,6 +29,7 @@ export function mountPublishRoutes(door: Door, access: Access): void {
       query: RawPublishQuery,
       body: PublishBatch.or(PublishOne),
       readsBody: true,
+      eventTypes: 'request',
       answer: PublishResponse,
       status: 201,
     },

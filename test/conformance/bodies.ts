@@ -132,14 +132,14 @@ export const bodyCases: readonly Case[] = [
     async run(target) {
       const queue = await newQueue(target)
       const event = '{ "specversion": "1.0", "data": 1.0 }'
-      const contentType = 'application/cloudevents+json; charset=utf-8'
+      const contentType = 'application/vnd.event+json; charset=utf-8'
       const sent = await queue.post('messages', { body: event, contentType })
       assert.equal(sent.status, 201, sent.text)
 
       const received = await queue.post('receive', { body: {} })
 
       assert.equal(bodyText(received), event)
-      assert.match(received.text, /"contentType":"application\/cloudevents\+json; charset=utf-8"/)
+      assert.match(received.text, /"contentType":"application\/vnd.event\+json; charset=utf-8"/)
       assertProblem(await queue.post('messages', { body: '{"a":}', contentType }), 'json_invalid')
       assertProblem(await queue.post('messages', { body: '', contentType }), 'json_invalid')
       assertProblem(

@@ -2,6 +2,7 @@
 import { accessCases } from './access.ts'
 import { bodyCases } from './bodies.ts'
 import { boundCases } from './bounds.ts'
+import { cloudEventCases } from './cloudevents.ts'
 import { deadLetterCases } from './dead-letters.ts'
 import { dedupCases } from './dedups.ts'
 import { durabilityCases } from './durabilities.ts'
@@ -33,6 +34,7 @@ export const cases: readonly Case[] = [
   ...sendCases,
   ...dedupCases,
   ...bodyCases,
+  ...cloudEventCases,
   ...leaseCases,
   ...retryCases,
   ...lifetimeCases,
