@@ -1,0 +1,2 @@
+/* The CloudEvents SDK for JavaScript. */
+export { CloudEvent, type CloudEventV1, HTTP, type Message } from 'cloudevents'
