@@ -76,7 +76,9 @@ function binaryAnswer(context: Context<DoorEnv>, message: Raw<ReceivedMessage>, 
   const { datacontenttype, ...attributes } = { ...attributesOf(message, queue), ...leaseAttributes(message) }
   const headers = Object.entries(attributes).map(([name, value]) => [`ce-${name}`, encodeHeader(String(value))])
   const contentType = datacontenttype ?? (message.encoding === 'json' ? 'application/json' : 'application/octet-stream')
-  return context.body(isWithoutData(message) ? new ArrayBuffer(0) : bytesOf(message), 200, {
+  // (On Lambda, a stream without a byte in it would lose the headers.)
+  const bytes = isWithoutData(message) ? new Uint8Array() : bytesOf(message)
+  return context.newResponse(bytes.length > 0 ? bytes : null, 200, {
     ...Object.fromEntries(headers),
     'content-type': String(contentType),
   })
