@@ -15,6 +15,20 @@ const bodiesOf = async (queue: TestQueue) => (await queue.receive({ max: 100 }))
 
 export const publishCases: readonly Case[] = [
   {
+    claim: 'an event that is published goes by its type',
+    async run(target) {
+      const [exchange, queue] = [await newExchange(target, { type: 'topic' }), await newQueue(target)]
+      await exchange.bind({ queue: queue.name, routingKey: 'order.*' })
+      const event = { specversion: '1.0', id: '1', source: '/shop', type: 'order.created', data: { id: 1 } }
+
+      const answer = await exchange.post({ body: JSON.stringify(event), contentType: 'application/cloudevents+json' })
+
+      assert.deepEqual(json(answer, 201), { messages: [{ queues: 1 }] })
+      const message = await queue.receiveOne()
+      assert.deepEqual([message.body, message.type, message.routingKey], [{ id: 1 }, 'order.created', 'order.created'])
+    },
+  },
+  {
     claim: 'one message goes to each queue that its routing key leads to, and says where it came from',
     async run(target) {
       const exchange = await newExchange(target, { type: 'topic' })
