@@ -14,7 +14,7 @@ const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta
 const secret = 'a secret of thirty-two characters'
 
 /** What the Worker weighs, compressed, in bytes: as measured, and some 15 % for what is to come. Cloudflare allows 3 MB. */
-const mostGzipBytes = 175_000
+const mostGzipBytes = 200_000
 
 describe('the connections of a Worker', () => {
   let database: TestDatabase
