@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test'
 import { postbag } from '../../src/queue/direct.ts'
 import { type Library, orderTable, type Transaction } from '../runtimes/outbox/library.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { until } from '../support/until.ts'
 
 const bodies: readonly (readonly [name: string, body: unknown, encoding?: 'text'])[] = [
   ['quotes, question marks and placeholders', { text: `it's "so" \\ ? \\? ?? $1 $2::text :name {} %s; --` }],
@@ -32,6 +33,13 @@ export function outboxClaims(name: string, open: (url: string) => Promise<Librar
     })
     after(async () => {
       await library.close()
+      // (A pool may be closed before its sessions are gone, and who is then cut off says so, after the last test.)
+      await until('its sessions are gone', async () => {
+        const { rows } = await database.pool.query(
+          'select 1 where not exists (select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid())',
+        )
+        return rows[0]
+      })
       await database.drop()
     })
 

@@ -72,6 +72,9 @@ export const horizon: Topic = {
         where (activity.backend_xmin is not null or activity.backend_xid is not null)
           and (activity.datid is null or activity.datid = (select oid from pg_database where datname = current_database()))
           and activity.pid <> pg_backend_pid()
+          -- (Who is just connecting holds it for a moment, and does not say yet to which database.)
+          and activity.state is distinct from 'starting'
+          and (activity.datid is not null or activity.backend_type is distinct from 'client backend')
           and activity.leader_pid is null
           -- (A process of the server itself, of which we may not see what it is: mostly a vacuum.)
           and (activity.usesysid is not null or activity.backend_type is not null)
