@@ -139,6 +139,9 @@ export interface DeadLetter {
   readonly error?: string
   readonly attempts: number
   readonly at: string
+  /** By which exchange it had come, and with which routing key: of one that went on by a dead-letter exchange. */
+  readonly exchange?: string
+  readonly routingKey?: string
 }
 
 /** What every look at a message shows. */
@@ -284,6 +287,10 @@ export interface QueueConfig {
   /** Where messages go that failed too often, were rejected, expired, or were dropped because the queue was full: another queue, or (its
    * own name) the state "dead" in this one. Without it, those that failed or were rejected stay here as "dead", and the others are deleted. */
   readonly deadLetterQueue?: string | null
+  /** An exchange that they are published to instead: each queue that a message reaches gets one. Those that reach none stay as "dead". */
+  readonly deadLetterExchange?: string | null
+  /** By which routing key, up to 255 characters. Defaults to the one a message came with, or, if it was not published, the queue's name. */
+  readonly deadLetterRoutingKey?: string | null
   /** How long messages are kept in the state "dead", in seconds, 1 – 31536000. Defaults to 14 days. */
   readonly deadLetterRetentionSeconds?: number
   /** How long dedup ids are remembered, in seconds, 0 – 86400. Defaults to 300. */
@@ -316,6 +323,8 @@ type WithoutDefault =
   | 'ttlSeconds'
   | 'maxAttempts'
   | 'deadLetterQueue'
+  | 'deadLetterExchange'
+  | 'deadLetterRoutingKey'
   | 'maxMessages'
   | 'maxBytes'
   | 'maxInFlight'

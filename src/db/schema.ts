@@ -173,8 +173,10 @@ export interface PostbagPolicyInfo {
 export interface PostbagQueue {
   burst: number | null;
   created_at: Timestamp;
+  dead_letter_exchange: string | null;
   dead_letter_queue: string | null;
   dead_letter_retention: unknown;
+  dead_letter_routing_key: string | null;
   dedup_by: string;
   dedup_scope: string;
   dedup_window: unknown;
@@ -211,8 +213,10 @@ export interface PostbagQueue {
 export interface PostbagQueueInfo {
   burst: number | null;
   created_at: Timestamp | null;
+  dead_letter_exchange: string | null;
   dead_letter_queue: string | null;
   dead_letter_retention_seconds: number | null;
+  dead_letter_routing_key: string | null;
   dedup_by: string | null;
   dedup_scope: string | null;
   dedup_window_seconds: number | null;

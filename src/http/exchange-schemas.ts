@@ -1,6 +1,6 @@
 /* The shapes of exchanges: what they are, what is bound to them, what is published. */
 import { z } from '@hono/zod-openapi'
-import { maxBatch, maxBindingHeaders, maxHeadersBytes, maxRoutingKeyLength, maxWeight } from '../limits.ts'
+import { maxBatch, maxBindingHeaders, maxHeadersBytes, maxWeight } from '../limits.ts'
 import {
   batch,
   fields,
@@ -10,7 +10,9 @@ import {
   headers,
   isStorable,
   oneOf,
+  otherExchange,
   otherQueue,
+  routingKey,
   rule,
   storable,
   wholeNumber,
@@ -18,19 +20,6 @@ import {
 import { bodyFits, outgoing, rawOptions } from './message-schemas.ts'
 
 const types = ['direct', 'topic', 'fanout', 'headers', 'hash'] as const
-
-/** Exchanges are named like queues. */
-const otherExchange = otherQueue
-
-const keyRule = rule(`at most ${maxRoutingKeyLength} characters of ${storable}`)
-
-const routingKey = (description: string) =>
-  z
-    .string(rule('a string'))
-    .max(maxRoutingKeyLength, keyRule)
-    .refine(isStorable, keyRule)
-    .optional()
-    .describe(description)
 
 const mandatory =
   'true: refused (message_unroutable), and nothing is sent, if a message reaches no queue. Default false.'

@@ -1,7 +1,7 @@
 /* Building blocks of the request schemas. Each says its rule in words ("must be between 0 and 43200, got 50000"); the subject is the
  * path, put before it by http/validate.ts. */
 import { z } from '@hono/zod-openapi'
-import { maxBatch, maxHeadersBytes, queueNamePattern, queueNameRule } from '../limits.ts'
+import { maxBatch, maxHeadersBytes, maxRoutingKeyLength, queueNamePattern, queueNameRule } from '../limits.ts'
 
 /** What was given, short enough for an error message. */
 export function shown(value: unknown): string {
@@ -87,6 +87,20 @@ export function time(description: string) {
 /** The name of another queue. */
 export function otherQueue(description: string) {
   return z.string(rule('a string')).regex(queueNamePattern, rule(queueNameRule)).optional().describe(description)
+}
+
+/** The name of another exchange: they are named like queues. */
+export const otherExchange = (description: string) => otherQueue(description)
+
+const keyRule = rule(`at most ${maxRoutingKeyLength} characters of ${storable}`)
+
+export function routingKey(description: string) {
+  return z
+    .string(rule('a string'))
+    .max(maxRoutingKeyLength, keyRule)
+    .refine(isStorable, keyRule)
+    .optional()
+    .describe(description)
 }
 
 /** Strings by name. */

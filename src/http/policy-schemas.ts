@@ -2,11 +2,11 @@
 import { z } from '@hono/zod-openapi'
 import { queuesPattern, queuesRule } from '../limits.ts'
 import { fields, rule } from './fields.ts'
-import { burstsNeedRates, configShape } from './queue-schemas.ts'
+import { configShape, settingsGoTogether } from './queue-schemas.ts'
 
 const { durability: _, ...settingsShape } = configShape
 
-const PolicySettings = fields(settingsShape).superRefine(burstsNeedRates).openapi('PolicySettings')
+const PolicySettings = fields(settingsShape).superRefine(settingsGoTogether).openapi('PolicySettings')
 
 export const PolicyConfig = fields({
   pattern: z

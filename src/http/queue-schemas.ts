@@ -9,7 +9,9 @@ import {
   headers,
   number,
   oneOf,
+  otherExchange,
   otherQueue,
+  routingKey,
   rule,
   seconds,
   shortText,
@@ -51,6 +53,14 @@ export const configShape = {
         'as "dead". Default: failed and rejected ones are kept here, the others deleted.',
     ),
   ),
+  deadLetterExchange: none(
+    otherExchange(
+      'An exchange that they are published to instead, each copy one dead letter. Those that reach no queue are kept here as "dead".',
+    ),
+  ),
+  deadLetterRoutingKey: none(
+    routingKey("By which routing key. Default: a message's own, or, if it was not published, the queue's name."),
+  ),
   deadLetterRetentionSeconds: number(
     limits.minRetentionSeconds,
     limits.maxRetentionSeconds,
@@ -75,27 +85,31 @@ export const configShape = {
   durability: oneOf(['full', 'relaxed', 'volatile'], 'What a crash of the database may lose. Default full: nothing.'),
 }
 
-type Bursts = {
-  readonly [Field in 'rateBurst' | 'ratePerSecond' | 'groupRateBurst' | 'groupRatePerSecond']?:
-    | number
-    | null
-    | undefined
+/** Which settings mean something only beside another. */
+const companions = [
+  ['rateBurst', 'ratePerSecond'],
+  ['groupRateBurst', 'groupRatePerSecond'],
+  ['deadLetterRoutingKey', 'deadLetterExchange'],
+] as const
+
+type Companions = {
+  readonly [Field in (typeof companions)[number][number] | 'deadLetterQueue']?: number | string | null | undefined
 }
 
-/** A burst goes with its rate, also where a policy has another one. */
-export function burstsNeedRates(config: Bursts, context: z.RefinementCtx): void {
-  for (const [burst, rate] of [
-    ['rateBurst', 'ratePerSecond'],
-    ['groupRateBurst', 'groupRatePerSecond'],
-  ] as const) {
-    if (typeof config[burst] === 'number' && typeof config[rate] !== 'number') {
-      const message = `must not be given without ${rate}, got ${config[burst]}`
-      context.addIssue({ code: 'custom', path: [burst], message })
-    }
+/** A burst goes with its rate, also where a policy has another one; a routing key with its exchange; and dead letters go one way. */
+export function settingsGoTogether(config: Companions, context: z.RefinementCtx): void {
+  const isGiven = (field: keyof Companions) => config[field] !== undefined && config[field] !== null
+  const refuse = (field: keyof Companions, rule: string) =>
+    context.addIssue({ code: 'custom', path: [field], message: `${rule}, got ${JSON.stringify(config[field])}` })
+  for (const [field, needed] of companions) {
+    if (isGiven(field) && !isGiven(needed)) refuse(field, `must not be given without ${needed}`)
+  }
+  if (isGiven('deadLetterExchange') && isGiven('deadLetterQueue')) {
+    refuse('deadLetterExchange', 'must not be given beside deadLetterQueue')
   }
 }
 
-export const QueueConfig = fields(configShape).superRefine(burstsNeedRates).openapi('QueueConfig')
+export const QueueConfig = fields(configShape).superRefine(settingsGoTogether).openapi('QueueConfig')
 
 export const QueueInfo = z
   .object({
@@ -112,6 +126,8 @@ export const QueueInfo = z
     retryMaxDelaySeconds: z.number(),
     retryJitter: z.number(),
     deadLetterQueue: z.string().optional(),
+    deadLetterExchange: z.string().optional(),
+    deadLetterRoutingKey: z.string().optional(),
     deadLetterRetentionSeconds: z.number(),
     dedupWindowSeconds: z.number(),
     dedupBy: z.string(),

@@ -63,6 +63,8 @@ export const stored = {
         error: z.string().optional(),
         attempts: z.int(),
         at: z.iso.datetime(),
+        exchange: z.string().optional(),
+        routingKey: z.string().optional(),
       }),
     )
     .optional(),

@@ -19,6 +19,8 @@ const settings = {
   retryMaxDelaySeconds: ['retry_max_delay', 'interval'],
   retryJitter: ['retry_jitter', 'number'],
   deadLetterQueue: ['dead_letter_queue', 'text'],
+  deadLetterExchange: ['dead_letter_exchange', 'text'],
+  deadLetterRoutingKey: ['dead_letter_routing_key', 'text'],
   deadLetterRetentionSeconds: ['dead_letter_retention', 'interval'],
   dedupWindowSeconds: ['dedup_window', 'interval'],
   dedupBy: ['dedup_by', 'text'],

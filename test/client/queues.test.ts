@@ -10,7 +10,8 @@ before(async () => {
   real = await startRealServer()
 })
 
-const everySetting: Required<QueueConfig> = {
+// (But the one that does not go with these.)
+const everySetting: Required<Omit<QueueConfig, 'deadLetterQueue'>> = {
   order: 'fifo',
   maxPriority: 3,
   groups: 'fair',
@@ -22,7 +23,8 @@ const everySetting: Required<QueueConfig> = {
   retryBackoff: 'exponential',
   retryMaxDelaySeconds: 600,
   retryJitter: 0.5,
-  deadLetterQueue: 'configured',
+  deadLetterExchange: 'default',
+  deadLetterRoutingKey: 'configured',
   deadLetterRetentionSeconds: 86_400,
   dedupWindowSeconds: 60,
   dedupBy: 'content',
@@ -47,7 +49,10 @@ describe('a queue', () => {
     const { name, paused, createdAt, updatedAt, origins, ...config } = created
     assert.deepEqual(config, everySetting)
     assert.deepEqual([name, paused, createdAt], ['configured', false, updatedAt])
-    assert.deepEqual(origins, Object.fromEntries(Object.keys(everySetting).map((field) => [field, 'queue'])))
+    assert.deepEqual(
+      origins,
+      Object.fromEntries([...Object.keys(everySetting), 'deadLetterQueue'].map((field) => [field, 'queue'])),
+    )
     assert.deepEqual(await orders.info(), created)
   })
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { until } from '../support/until.ts'
 import { maintainAll } from './maintain.ts'
 import { assertProblem, type Case, call } from './target.ts'
+import { newExchange } from './test-exchange.ts'
 import { newQueue } from './test-queue.ts'
 
 export const deadLetterCases: readonly Case[] = [
@@ -130,6 +131,32 @@ export const deadLetterCases: readonly Case[] = [
       )
       assert.equal(new Date(death?.at ?? '').toISOString(), death?.at)
       assert.deepEqual(await deadLetters.ack(letter.receipt), ['ok'])
+    },
+  },
+  {
+    claim: 'by a dead-letter exchange they go to every queue that it leads to, and say how they came',
+    async run(target) {
+      const exchange = await newExchange(target, { type: 'topic' })
+      const [some, all] = [await newQueue(target), await newQueue(target)]
+      await exchange.bind({ queue: some.name, routingKey: 'failed.*' })
+      await exchange.bind({ queue: all.name, routingKey: '#' })
+      const queue = await newQueue(target, {
+        deadLetterExchange: exchange.name,
+        deadLetterRoutingKey: 'failed.order',
+      })
+      await queue.send({ body: 1, headers: { h: '1' } })
+      const { id, receipt } = await queue.receiveOne()
+
+      assert.deepEqual(await queue.nack([receipt], { deadLetter: true }), ['ok'])
+
+      const letters = [await some.receiveOne(), await all.receiveOne()]
+      assert.equal(letters[0]?.id, id)
+      for (const letter of letters) {
+        assert.deepEqual(
+          [letter.body, letter.headers, letter.exchange, letter.routingKey, letter.deadLetters?.[0]?.reason],
+          [1, { h: '1' }, exchange.name, 'failed.order', 'rejected'],
+        )
+      }
     },
   },
   {

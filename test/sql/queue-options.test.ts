@@ -239,7 +239,7 @@ for (const option of always) {
     assert.deepEqual({ ...given, name: plain['name'] }, plain)
     await assert.rejects(configure('nothing', { without: [option] }), {
       code: 'PB002',
-      message: new RegExp(`^without must name some of burst, dead_letter_queue, .*, got '${option}'$`),
+      message: new RegExp(`^without must name some of burst, dead_letter_exchange, .*, got '${option}'$`),
     })
   })
 }

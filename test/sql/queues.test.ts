@@ -33,6 +33,8 @@ const defaults = {
   retry_max_delay_seconds: 3600,
   retry_jitter: 0,
   dead_letter_queue: null,
+  dead_letter_exchange: null,
+  dead_letter_routing_key: null,
   dead_letter_retention_seconds: 1_209_600,
   dedup_window_seconds: 300,
   dedup_by: 'id',

@@ -63,6 +63,19 @@ describe('a pattern', () => {
   })
 })
 
+test('they lead so if the name of the exchange brings a collation along, as names from the catalog do', async () => {
+  const exchange = await newExchange(pool, 'topic')
+  const queue = await newQueue(pool)
+  await bind(pool, exchange, { queue, routing_key: '#.é.*' })
+
+  const { rows } = await pool.query(
+    `select count(way.queue_id)::integer as found from postbag.route($1::text collate "C", $2::jsonb) as way`,
+    [exchange, JSON.stringify([{ routingKey: 'a.b.é.c' }])],
+  )
+
+  assert.deepEqual(rows, [{ found: 1 }])
+})
+
 test('patterns at random lead where a plain matcher says', async () => {
   const word = fc.constantFrom('a', 'b', 'ab', '', '*', '#')
   const text = fc.array(word, { maxLength: 5 }).map((words) => words.join('.'))

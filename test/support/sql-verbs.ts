@@ -30,6 +30,8 @@ interface Death {
   readonly error?: string
   readonly attempts: number
   readonly at: string
+  readonly exchange?: string
+  readonly routingKey?: string
 }
 
 export interface Received extends Message {
@@ -94,6 +96,8 @@ export interface QueueConfig {
   readonly retry_max_delay?: string
   readonly retry_jitter?: number
   readonly dead_letter_queue?: string
+  readonly dead_letter_exchange?: string
+  readonly dead_letter_routing_key?: string
   readonly dead_letter_retention?: string
   readonly dedup_window?: string
   readonly dedup_by?: string

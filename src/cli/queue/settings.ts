@@ -29,6 +29,8 @@ const size: Kind<number> = { placeholder: 'size', read: bytes, say: (value) => `
 const share: Kind<number> = { placeholder: 'share', read: fraction, say: String }
 const pace: Kind<number> = { placeholder: 'rate', read: rate, say: (value) => `${value}/s` }
 const name: Kind<string> = { placeholder: 'queue', read: String, say: String }
+const exchange: Kind<string> = { placeholder: 'exchange', read: String, say: String }
+const key: Kind<string> = { placeholder: 'key', read: String, say: String }
 
 function choice<Value extends string>(...values: readonly Value[]): Kind<Value> {
   return { placeholder: values.join('|'), read: oneOf(values), say: String }
@@ -92,6 +94,14 @@ export const settings: readonly Setting[] = [
       'none',
       'where dead letters go; its own name: they stay here',
     ),
+    setting(
+      'deadLetterExchange',
+      'dead-letter-exchange',
+      exchange,
+      'none',
+      'or: an exchange that they are published to',
+    ),
+    setting('deadLetterRoutingKey', 'dead-letter-routing-key', key, 'their own', 'and by which routing key'),
     setting('deadLetterRetentionSeconds', 'dead-letter-retention', time, '14 d', 'how long those that stay are kept'),
   ]),
   ...topic('What is sent twice', [
