@@ -94,6 +94,8 @@ const ourRelations = [
   'binding',
   'binding_point',
   'binding_term',
+  'body',
+  'body_round',
   'dedup',
   'exchange',
   'flow',

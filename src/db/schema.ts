@@ -57,6 +57,17 @@ export interface PostbagBindingTerm {
   term: string;
 }
 
+export interface PostbagBody {
+  body: string;
+  body_id: Int8;
+  message_ids: ArrayType<Int8>;
+  queue_ids: ArrayType<Int8>;
+}
+
+export interface PostbagBodyRound {
+  next_id: Int8;
+}
+
 export interface PostbagDedup {
   dedup_id: string;
   expires_at: Timestamp;
@@ -105,6 +116,7 @@ export interface PostbagMessage {
   attempts: Generated<number>;
   available_at: Timestamp;
   body: string | null;
+  body_id: Int8 | null;
   bytes: Buffer | null;
   content_type: string | null;
   dead_at: Timestamp | null;
@@ -309,6 +321,7 @@ export interface PostbagVolatileMessage {
   attempts: Generated<number>;
   available_at: Timestamp;
   body: string | null;
+  body_id: Int8 | null;
   bytes: Buffer | null;
   content_type: string | null;
   dead_at: Timestamp | null;
@@ -335,6 +348,8 @@ export interface DB {
   "postbag.binding": PostbagBinding;
   "postbag.binding_point": PostbagBindingPoint;
   "postbag.binding_term": PostbagBindingTerm;
+  "postbag.body": PostbagBody;
+  "postbag.body_round": PostbagBodyRound;
   "postbag.dedup": PostbagDedup;
   "postbag.exchange": PostbagExchange;
   "postbag.flow": PostbagFlow;
