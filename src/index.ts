@@ -32,4 +32,5 @@ export type {
 export type { Hub, Waiter } from './wakeup/hub.ts'
 export { createListenHub, type ListenHubOptions } from './wakeup/listen-hub.ts'
 export { createPollHub, type PollHubOptions } from './wakeup/poll-hub.ts'
+export { type CheckedUrl, checkUrl, strictPolicy, type UrlPolicy } from './webhooks/check-url.ts'
 export type * from './wire.ts'

@@ -105,3 +105,28 @@ export const queuesRule = '1 to 80 letters, digits, ".", "_", "-" and "*" (which
 
 /** Most policies. They are few, so that a queue can be looked up in all of them. (Held by postbag.set_policy.) */
 export const maxPolicies = 100
+
+/** Most characters of a webhook's URL. */
+export const maxUrlLength = 2048
+
+/** Most headers that an endpoint adds to its requests, and most bytes of them. */
+export const maxEndpointHeaders = 32
+export const maxEndpointHeadersBytes = 8192
+
+/** Most bytes of the head of a receiver's answer, and most interim answers (1xx) before it. */
+export const maxAnswerHeadBytes = 16_384
+export const maxInterimAnswers = 8
+
+/** What is kept of a receiver's answer: so many headers, bytes of headers, and bytes of the body. */
+export const keptHeaders = 64
+export const keptHeaderBytes = 8192
+export const keptBodyBytes = 4096
+
+/** Most bytes of an answer's body that are read so that its connection can be used again. A longer one costs the connection. */
+export const maxReadBytes = 65_536
+
+/** Most addresses of a receiver's name that are tried in one attempt. */
+export const maxTriedAddresses = 4
+
+/** Longest wait that a receiver may ask for, in seconds: a day. */
+export const maxRetryAfterSeconds = 86_400

@@ -1,7 +1,8 @@
 /* The rules of the house that no tool holds, as pure functions: they take paths and texts, and return what is wrong in sentences.
  *
  * 1. Who may import whom (RULES below, the one place where it is written down for machines; src/README.md tells why).
- * 2. `node:` modules appear only where a platform may be touched; the core runs in Workers.
+ * 2. `node:` modules appear only where a platform may be touched, and what sends webhooks with them is imported only there; the core
+ *    runs in Workers.
  * 3. Every source file opens with a comment that says what it is for.
  * 4. A file in migrations/fixtures/functions holds one SQL function, named like the file.
  */
@@ -15,7 +16,7 @@ interface Rule {
 }
 
 const BASE = ['src/config.ts', 'src/limits.ts', 'src/errors.ts', 'src/clock.ts', 'src/wire.ts']
-const DOMAIN = ['src/queue/', 'src/exchange/', 'src/wakeup/', 'src/webhook/', 'src/schedule/']
+const DOMAIN = ['src/queue/', 'src/exchange/', 'src/wakeup/', 'src/webhooks/', 'src/schedule/']
 const WEB = ['hono', '@hono/zod-openapi', 'zod']
 const door: Rule = { parts: [...BASE, 'src/db/', ...DOMAIN], packages: WEB }
 const anything: Rule = { parts: ['src/', 'functions/', 'test/', 'examples/'], packages: ['*'] }
@@ -27,7 +28,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/queue/': { parts: [...BASE, 'src/db/'], packages: ['pg', 'kysely'] },
   'src/exchange/': { parts: [...BASE, 'src/db/', 'src/queue/'], packages: ['pg', 'kysely'] },
   'src/wakeup/': { parts: [...BASE, 'src/db/', 'src/queue/'], packages: ['pg', 'kysely', 'cloudflare:workers'] },
-  'src/webhook/': { parts: [...BASE, 'src/db/', 'src/queue/', 'src/exchange/'], packages: ['pg', 'kysely'] },
+  'src/webhooks/': { parts: [...BASE, 'src/db/', 'src/queue/', 'src/exchange/'], packages: ['pg', 'kysely'] },
+  'src/webhooks/node/': { parts: [...BASE, 'src/webhooks/'], packages: [] },
   'src/schedule/': { parts: [...BASE, 'src/db/', 'src/queue/', 'src/exchange/'], packages: ['pg', 'kysely'] },
   'src/outbox/': { parts: ['src/db/call.ts', 'src/db/connect.ts', 'src/db/through.ts'], packages: [] },
   'src/http/': door,
@@ -43,7 +45,16 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/client/': { parts: ['src/wire.ts', 'src/errors.ts'], packages: [] },
   'src/cli/': { parts: ['src/', 'functions/'], packages: ['pg', 'commander', '@hono/node-server'] },
   'functions/': {
-    parts: ['src/app.ts', 'src/process.ts', 'src/config.ts', 'src/db/connect.ts', 'src/db/uncached.ts', 'src/wakeup/'],
+    parts: [
+      'src/app.ts',
+      'src/process.ts',
+      'src/config.ts',
+      'src/db/connect.ts',
+      'src/db/uncached.ts',
+      'src/wakeup/',
+      'src/webhooks/fetch-attempt.ts',
+      'src/webhooks/node/',
+    ],
     packages: ['@hono/node-server', 'hono', 'cloudflare:workers', '@vercel/functions'],
   },
   'test/': anything,
@@ -52,8 +63,22 @@ const RULES: Readonly<Record<string, Rule>> = {
 }
 
 /** Where `node:` modules may appear. Path prefixes; those that end in ".ts" are whole files. */
-const NODE_ALLOWED = ['functions/', 'src/cli/', 'src/db/install.ts', 'src/db/embedded', 'test/', 'examples/', 'bin/']
+const NODE_ALLOWED = [
+  'functions/',
+  'src/cli/',
+  'src/db/install.ts',
+  'src/db/embedded',
+  'src/webhooks/node/',
+  'test/',
+  'examples/',
+  'bin/',
+]
 const NODE_FORBIDDEN = ['functions/cloudflare.ts', 'functions/deno.ts', 'functions/bun.ts', 'functions/supabase.ts']
+
+/** Needs sockets, so only those who know their platform import it: nothing else of src/, and not the Worker. */
+const SOCKETS = 'src/webhooks/node/'
+const SOCKETS_ALLOWED = [SOCKETS, 'functions/', 'src/cli/', 'test/', 'examples/']
+const SOCKETS_FORBIDDEN = ['functions/cloudflare.ts']
 
 /** What is wrong with the imports of one file. `path` is relative to the root of the repository. */
 export function importFaults(path: string, text: string): string[] {
@@ -69,6 +94,10 @@ export function importFaults(path: string, text: string): string[] {
       const target = posix.join(posix.dirname(path), name)
       // Every file in functions/ is an entry of its own, so there a part is a file.
       const own = part === 'functions/' ? target === path : startsWithAny(target, [part])
+      if (target.startsWith(SOCKETS)) {
+        const mayUse = startsWithAny(path, SOCKETS_ALLOWED) && !startsWithAny(path, SOCKETS_FORBIDDEN)
+        if (!mayUse) return [`${path}: imports ${target}, but must run where there are no sockets`]
+      }
       return own || startsWithAny(target, rule.parts) ? [] : [`${path}: ${part} must not import ${target}`]
     }
     const packageName = /^(@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? name
