@@ -20,13 +20,15 @@ export interface ProgramOptions {
   readonly env: Readonly<Record<string, string>>
   /** Gets each line that it logs. Defaults to nobody. */
   readonly onLog?: (line: string) => void
+  /** What Deno may do besides, as its arguments. */
+  readonly rights?: readonly string[]
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Deno may do what README.md says it needs, and no more. Nothing is fetched. */
 export function startDeno(program: string, options: ProgramOptions): Promise<RunningProgram> {
-  const rights = ['--allow-net', '--allow-env', '--no-prompt']
+  const rights = ['--allow-net', '--allow-env', '--no-prompt', ...(options.rights ?? [])]
   const sources = ['--no-remote', '--node-modules-dir=manual', '--no-check', '--quiet']
   return start(binary('@deno/*/deno'), ['run', ...rights, ...sources, '-'], program, options)
 }

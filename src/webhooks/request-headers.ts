@@ -1,0 +1,30 @@
+/* Which headers an endpoint may add to its requests, and what a request finally carries. Pure. */
+import { QueueError } from '../errors.ts'
+import { maxEndpointHeaders, maxEndpointHeadersBytes } from '../limits.ts'
+
+/** What belongs to the connection, or says where the message begins and ends: whoever could set it could smuggle a second request in. */
+const reserved =
+  /^(host|connection|content-(length|encoding)|transfer-encoding|te|trailer|upgrade|expect|keep-alive|accept-encoding|proxy-.*)$/i
+
+/** @throws QueueError request_invalid with the rule that is broken. Values never appear in it: they may be secrets. */
+export function checkHeaders(headers: Readonly<Record<string, string>>): void {
+  const entries = Object.entries(headers)
+  if (entries.length > maxEndpointHeaders) refuse(`must be at most ${maxEndpointHeaders}`, entries.length)
+  for (const [name, value] of entries) {
+    if (!/^[!#$%&'*+.^_`|~\w-]{1,100}$/.test(name)) refuse('must have names of 1 to 100 token characters', name)
+    if (reserved.test(name)) refuse('must not set what belongs to the connection', name)
+    if (!/^[\t\x20-\x7e]*$/.test(value)) refuse(`must have values of visible ASCII, spaces and tabs`, name)
+  }
+  const bytes = entries.reduce((sum, [name, value]) => sum + name.length + value.length, 0)
+  if (bytes > maxEndpointHeadersBytes) refuse(`must have at most ${maxEndpointHeadersBytes} bytes`, bytes)
+}
+
+/** Those of the request and ours. Compression is asked not to be used, so that what is kept can be read and cannot grow. */
+export function sentHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const given = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])
+  return { 'user-agent': 'Postbag', accept: '*/*', ...Object.fromEntries(given), 'accept-encoding': 'identity' }
+}
+
+function refuse(rule: string, got: string | number): never {
+  throw new QueueError('request_invalid', `headers ${rule}, got ${String(got).slice(0, 100)}`)
+}
