@@ -51,6 +51,76 @@ describe('a body of several copies', () => {
     assert.equal((await sharedBodies()) - before, 2)
   })
 
+  test('is stored once whatever else is said of the message, and wherever it goes', async () => {
+    const { queues, publish } = await fanout(
+      { max_priority: 3 },
+      { ttl: '1 h' },
+      { max_bytes: 1_000_000 },
+      { dedup_by: 'content' },
+    )
+    const before = await sharedBodies()
+
+    await publish(
+      { body: large, dedupId: 'd', group: 'g', priority: 2, headers: { h: '1' } },
+      { body: large, encoding: 'text' },
+      { json: JSON.stringify({ large }) },
+    )
+
+    assert.equal((await sharedBodies()) - before, 3)
+    for (const queue of queues) {
+      const found = await on(pool, queue).peek(9)
+      assert.deepEqual(
+        found.map(({ body, encoding }) => [encoding, body]),
+        [
+          ['json', JSON.stringify(large)],
+          ['text', large],
+          ['json', JSON.stringify({ large })],
+        ],
+      )
+      assert.deepEqual([found[0]?.group_key, found[0]?.headers?.['h']], ['g', '1'])
+    }
+  })
+
+  test('is not stored for duplicates, nor for those alone that are none', async () => {
+    const { queues, publish } = await fanout({}, {})
+    await publish({ body: large, dedupId: 'd' })
+    await on(pool, queues[0] ?? '').purge()
+    const before = await sharedBodies()
+
+    await publish({ body: large, dedupId: 'd' }, { body: large, dedupId: 'e' }, { body: large, dedupId: 'e' })
+
+    assert.equal((await sharedBodies()) - before, 1)
+    await on(pool, queues[1] ?? '').purge()
+    await forgetAll()
+    assert.equal((await sharedBodies()) - before, 0)
+    assert.equal(JSON.parse(only(await on(pool, queues[0] ?? '').peek()).body), large)
+  })
+
+  test('is not shared with volatile queues, nor as bytes', async () => {
+    const { queues, publish } = await fanout({}, { durability: 'volatile' }, { durability: 'volatile' })
+    const both = await fanout({}, {})
+    const before = await sharedBodies()
+
+    await publish({ body: large })
+    await both.publish({ body: Buffer.from(large).toString('base64'), encoding: 'base64' })
+
+    assert.equal(await sharedBodies(), before)
+    for (const queue of queues) assert.equal(JSON.parse(only(await on(pool, queue).peek()).body), large)
+    const [bytes] = await on(pool, both.queues[0] ?? '').peek()
+    assert.equal(Buffer.from(bytes?.body ?? '', 'base64').toString(), large)
+  })
+
+  test('has the size that any body may have', async () => {
+    const { publish } = await fanout({}, {})
+
+    for (const more of [{}, { dedupId: 'd' }]) {
+      await assert.rejects(publish({ body: 'x'.repeat(1_048_576), ...more }), {
+        constraint: 'message_body_is_at_most_1_mib',
+      })
+      await assert.rejects(publish({ json: `["${large}"`, ...more }), { code: '22P02' })
+    }
+  })
+
   test('is not shared where there is one copy', async () => {
     const { publish } = await fanout({})
     const before = await sharedBodies()
@@ -246,15 +316,21 @@ test('whatever is published, acked, rejected, redriven, purged and forgotten at 
     fc.constantFrom('publish', 'ack', 'reject', 'redrive', 'purge', 'forget', 'forget some'),
     fc.nat(all.length - 1),
     fc.integer({ min: 1, max: 3 }),
+    fc.boolean(),
   )
+  let runs = 0
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       let published = 0
-      for (const [what, which, count] of steps) {
+      runs++
+      for (const [what, which, count, hasIds] of steps) {
         const verbs = on(pool, all[which] ?? '')
         if (what === 'publish') {
           await publish(
-            ...Array.from({ length: count }, () => ({ body: `${++published} ${large}`, type: `${published}` })),
+            ...Array.from({ length: count }, () => {
+              const message = { body: `${++published} ${large}`, type: `${published}` }
+              return hasIds ? { ...message, dedupId: `${runs}-${published - (published % 2)}` } : message
+            }),
           )
         } else if (what === 'ack' || what === 'reject') {
           const given = receipts(await verbs.receive(count))
