@@ -5,7 +5,7 @@ import type pg from 'pg'
 import { signToken } from '../../../src/http/token.ts'
 import { startWorker } from '../../runtimes/workerd.ts'
 import type { Bench } from '../bench.ts'
-import { listen, notify } from '../contenders/notify.ts'
+import { commitAndNotify, createBareTable, listen } from '../contenders/notify.ts'
 import { body, connectAll } from '../contenders/sql.ts'
 import { latencies } from '../measure.ts'
 
@@ -26,7 +26,7 @@ type Ask = (path: string, json: string) => Promise<string>
 
 export async function run(bench: Bench): Promise<void> {
   const { url, pool } = await bench.database()
-  await pool.query('create table bare (id bigint generated always as identity primary key, body text)')
+  await createBareTable(pool)
   await pool.query(`select name from postbag.create_queue('bench')`)
   const vars = { POSTBAG_SECRET: secret, DATABASE_DIRECT_URL: url }
   const told = await startWorker(entry, url, { vars, hub: true, onLog: () => {} })
@@ -86,13 +86,4 @@ async function wakeUp(ask: Ask, send: Send): Promise<number> {
   await sent
   if (messages.length !== 1) throw new Error(`the receive must bring one message, got ${messages.length}`)
   return took
-}
-
-async function commitAndNotify(client: pg.Client, heard: () => Promise<void>): Promise<number> {
-  const next = heard()
-  const begin = performance.now()
-  await client.query({ name: 'insert', text: 'insert into bare (body) values ($1)', values: [body] })
-  await notify(client)
-  await next
-  return performance.now() - begin
 }
