@@ -1,6 +1,6 @@
-/* Pays what waits, each payment exactly once: the books are in a database of their own (LEDGER_URL, with Postbag's schema in it), which notes
- * in the transaction of the work which messages it has seen. A message that comes again, because its ack was lost, is acked and no more.
- * Needs DATABASE_URL, and payment/prepare. */
+/* Pays what waits, each payment exactly once: the books are in a database of their own (LEDGER_URL, with Postbag's schema in it), which
+ * notes in the transaction of the work which messages it has seen. A message that comes again, because its ack was lost, is acked and no
+ * more. Needs DATABASE_URL, and payment/prepare. */
 import pg from 'pg'
 import { postbag } from 'postbag'
 import { book, type Payment } from './books.ts'

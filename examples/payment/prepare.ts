@@ -1,5 +1,5 @@
-/* Begins anew: an account with nothing on it, and a payment of 5 that waits in the queue "example-payments". The books are in the database of
- * the queue, or in LEDGER_URL. Needs a database with Postbag in it (DATABASE_URL). */
+/* Begins anew: an account with nothing on it, and a payment of 5 that waits in the queue "example-payments". The books are in the
+ * database of the queue, or in LEDGER_URL. Needs a database with Postbag in it (DATABASE_URL). */
 import pg from 'pg'
 import { postbag } from 'postbag'
 import { books, type Payment } from './books.ts'

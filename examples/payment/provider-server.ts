@@ -1,5 +1,5 @@
-/* A payment provider to try: POST /charges charges once per Idempotency-Key, and answers every later request with that key as it answered the
- * first; the same key with another body is refused. GET /charges shows all charges. It forgets everything when it ends. */
+/* A payment provider to try: POST /charges charges once per Idempotency-Key, and answers every later request with that key as it
+ * answered the first; the same key with another body is refused. GET /charges shows all charges. It forgets everything when it ends. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'

@@ -1,6 +1,7 @@
-/* Pays what waits through a provider over HTTP, each payment exactly once. No transaction reaches the provider, so the call may be made again;
- * the message's id is its idempotency key, which makes all calls for one message a single charge. What the provider answers is booked with the
- * ack, in one transaction. Needs DATABASE_URL, payment/prepare, and PROVIDER_URL (payment/provider-server is one to try). */
+/* Pays what waits through a provider over HTTP, each payment exactly once. No transaction reaches the provider, so the call may be made
+ * again; the message's id is its idempotency key, which makes all calls for one message a single charge. What the provider answers is
+ * booked with the ack, in one transaction. Needs DATABASE_URL, payment/prepare, and PROVIDER_URL (payment/provider-server is one to
+ * try). */
 import pg from 'pg'
 import { postbag } from 'postbag'
 import { book, type Payment } from './books.ts'

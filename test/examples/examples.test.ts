@@ -82,3 +82,22 @@ for (const library of ['drizzle', 'knex', 'kysely', 'mikro-orm', 'postgres-js', 
     ])
   })
 }
+
+for (const consumer of ['same-database', 'inbox', 'provider']) {
+  test(`payment/${consumer}: the payment that was prepared is made`, async (t) => {
+    const provider = spawn(process.execPath, ['examples/run.ts', 'payment/provider-server'], {
+      cwd: root,
+      env: { ...process.env, PORT: '0' },
+    })
+    t.after(() => provider.kill())
+    const [providerUrl] = await once(createInterface(provider.stdout), 'line')
+    const env = { ...environment(), LEDGER_URL: database.url, PROVIDER_URL: providerUrl }
+
+    await run(process.execPath, ['examples/run.ts', 'payment/prepare'], { cwd: root, env })
+    const { stdout } = await run(process.execPath, ['examples/run.ts', `payment/${consumer}`], { cwd: root, env })
+
+    assert.equal(stdout, 'paid: {"account":7,"amount":5}\n')
+    const { rows } = await database.pool.query('select account, amount from example_balance')
+    assert.deepEqual(rows, [{ account: 7, amount: 5 }])
+  })
+}

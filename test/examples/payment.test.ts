@@ -1,5 +1,5 @@
-/* A payment is made exactly once, wherever its consumer is killed or cut off from its databases: at each step of its traffic in turn, and then
- * a fresh consumer comes. The same is tried with consumers that do it wrong, so as to see that it would be noticed. */
+/* A payment is made exactly once, wherever its consumer is killed or cut off from its databases: at each step of its traffic in turn,
+ * and then a fresh consumer comes. The same is tried with consumers that do it wrong, so as to see that it would be noticed. */
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import { atEveryStep, createWorld, type Outcome, type World } from './payment/world.ts'

@@ -1,8 +1,9 @@
 /* Preloaded into a consumer (--import), which knows nothing of it: counts the steps of the process's traffic, and stops at one of them.
  *
- * A step is a request that has been handed to the network, or an answer that has come and is not yet read. What the world has seen of the process
- * changes at these moments only, so stopping at each of them in turn is stopping everywhere. STOP_AT is the step (from 1), at which the process
- * kills itself; a process that runs one consumer after the other (runs.ts) says with `stopAt` what else is to be done there. */
+ * A step is a request that has been handed to the network, or an answer that has come and is not yet read. What the world has seen of
+ * the process changes at these moments only, so stopping at each of them in turn is stopping everywhere. STOP_AT is the step (from 1),
+ * at which the process kills itself; a process that runs one consumer after the other (runs.ts) says with `stopAt` what else is to be
+ * done there. */
 import { writeSync } from 'node:fs'
 import { Socket } from 'node:net'
 

@@ -167,7 +167,7 @@ export async function createWorld(name: string): Promise<World> {
   }
 }
 
-/** Every step: 1, 2, 3 … in each world whichever is next, until a consumer comes to its end. What became of the payments, in that order. */
+/** Every step: 1, 2, 3 … in each world whichever is next, until a consumer comes to its end. The outcomes are in that order. */
 export async function atEveryStep(
   worlds: readonly World[],
   stop: (world: World, step: number) => Promise<Outcome>,
