@@ -1,1 +1,1 @@
---!include functions/create_queue.sql
+-- Enter migration here
