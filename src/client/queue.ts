@@ -22,7 +22,15 @@ import { type ReceiveOptions, receive } from './receive.ts'
 import { type RedriveAllOptions, type RedriveAllRequest, redriveAll } from './redrive.ts'
 import type { RemoteQueue } from './remote.ts'
 import { type Asking, type ReplyOptions, reply } from './reply.ts'
-import { type FetchOptions, fetchReply, type Reply, type RequestOptions, request } from './request.ts'
+import {
+  type FetchOptions,
+  fetchReply,
+  type Reply,
+  type RequestOptions,
+  request,
+  type SendRequestOptions,
+  sendRequest,
+} from './request.ts'
 import type { StandardSchema } from './schema.ts'
 import { type BatchMessage, type SendOptions, send } from './send.ts'
 import { type ExtendOptions, type NackOptions, settle, settleOne } from './settle.ts'
@@ -103,6 +111,16 @@ export class Queue<Input = unknown, Output = Input> {
    * longer). Retries send it once, as long as the queue's dedup window is not 0. */
   request<Answer = unknown>(body: Input, options: RequestOptions<Answer> = {}): Promise<Reply<Answer>> {
     return request(this.#remote, body, options)
+  }
+
+  /** Send one message that asks for a reply, and wait for none: `fetchReply(id)` gets it, later and from anywhere. Kept for `keepSeconds`
+   * (defaults to 3600) from now on. Who knows the id may fetch it. Retries send it once, as long as the queue's dedup window is not 0. */
+  async sendRequest(
+    body: Input,
+    options: SendRequestOptions = {},
+  ): Promise<{ readonly id: string; readonly messageId: string }> {
+    const { id, messageId } = await sendRequest(this.#remote, body, options)
+    return { id, messageId }
   }
 
   /** The reply to a request, by the request's id; undefined if there is none within `timeoutSeconds` (defaults to 0). Throws

@@ -1,7 +1,8 @@
 /* request: send a message that asks, and wait for its reply, in as many requests as that takes.
  *
  * The first sends and waits; if it is answered without a reply, others ask for that, by the id they got. Each waits at the server. One that
- * is answered at once all the same (the server stops, or a platform cuts its waits short) is followed by a pause. */
+ * is answered at once all the same (the server stops, or a platform cuts its waits short) is followed by a pause. sendRequest is the first of
+ * them, and does not wait. */
 import { QueueError } from '../errors.ts'
 import type { RequestRequest, RequestResponse, Reply as WireReply } from '../wire.ts'
 import { backoffMilliseconds } from './backoff.ts'
@@ -19,10 +20,12 @@ export interface FetchOptions<Answer> extends CallOptions {
   readonly schema?: StandardSchema<unknown, Answer> | undefined
 }
 
-export interface RequestOptions<Answer>
+export interface SendRequestOptions
   extends Omit<MessageSettings, 'replyTo'>,
     Given<Pick<RequestRequest, 'keepSeconds'>>,
-    FetchOptions<Answer> {}
+    CallOptions {}
+
+export interface RequestOptions<Answer> extends SendRequestOptions, FetchOptions<Answer> {}
 
 export interface Reply<Answer = unknown> extends Omit<WireReply, 'body'> {
   /** For fetching it again. */
@@ -41,23 +44,33 @@ export async function request<Answer>(
   body: unknown,
   options: RequestOptions<Answer>,
 ): Promise<Reply<Answer>> {
-  const { signal, timeoutSeconds = 20, schema, encoding, keepSeconds, ...message } = options
+  const { timeoutSeconds = 20, schema, ...message } = options
   mustBeTimeout(timeoutSeconds)
-  await validate(queue.schema, body)
-  const { effects, retries } = queue.connection
-  const end = effects.now() + timeoutSeconds * 1000
-  const asked = {
-    ...(retries > 0 && { dedupId: unique(effects) }),
-    ...defined(message),
-    ...encodeBody(body, encoding),
-    keepSeconds: keepSeconds ?? Math.max(timeoutSeconds, DEFAULT_KEEP_SECONDS),
-  }
-  const first = await ask(queue, 'POST', '/request', asked, Math.min(timeoutSeconds, MAX_WAIT_SECONDS), signal)
-  const answer = first.reply ? first : await awaitReply(queue, first.id, end, signal)
+  const end = queue.connection.effects.now() + timeoutSeconds * 1000
+  const keepSeconds = Math.max(timeoutSeconds, DEFAULT_KEEP_SECONDS)
+  const first = await sendRequest(queue, body, { keepSeconds, ...defined(message) }, timeoutSeconds)
+  const answer = first.reply ? first : await awaitReply(queue, first.id, end, options.signal)
   if (answer.reply) return toReply(answer, answer.reply, schema)
   throw new QueueError('reply_overdue', `message ${first.messageId} must be replied to within ${timeoutSeconds} s`, {
     cause: { id: first.id },
   })
+}
+
+/** @param waitSeconds how long to wait for the reply at most: the server's longest wait is the end of it. */
+export async function sendRequest(
+  queue: RemoteQueue,
+  body: unknown,
+  { signal, encoding, ...message }: SendRequestOptions,
+  waitSeconds = 0,
+): Promise<RequestResponse> {
+  const { effects, retries } = queue.connection
+  await validate(queue.schema, body)
+  const asked = {
+    ...(retries > 0 && { dedupId: unique(effects) }),
+    ...defined(message),
+    ...encodeBody(body, encoding),
+  }
+  return ask(queue, 'POST', '/request', asked, Math.min(waitSeconds, MAX_WAIT_SECONDS), signal)
 }
 
 export async function fetchReply<Answer>(

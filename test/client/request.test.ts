@@ -71,6 +71,20 @@ test('a late reply is fetched by the id that the error holds', async () => {
   assert.equal((await waiting)?.body, 2)
 })
 
+test('a request can be sent without waiting, and its reply fetched by another client', async () => {
+  const { from, lost } = losing('/request')
+  const queue = await newQueue(from)
+
+  const { id, messageId } = await queue.sendRequest('report', { type: 'question', keepSeconds: 60 })
+
+  const message = await received(queue)
+  assert.deepEqual([message.id, message.body, message.type], [messageId, 'report', 'question'])
+  await message.reply('written')
+  assert.equal((await createClient({ url: server.url }).queue(queue.name).fetchReply(id))?.body, 'written')
+  assert.equal(lost(), 1)
+  assert.deepEqual((await queue.peek()).messages, [])
+})
+
 test('a wait goes on over as many requests as it takes', async () => {
   const paths: string[] = []
   const short = createClient({
@@ -132,9 +146,7 @@ for (const withReceipt of [true, false]) {
 
 test('what a reply throws says what became of it', async () => {
   const queue = await newQueue()
-  const { id } = ((await queue.request(1, { timeoutSeconds: 0 }).catch((error) => error)) as QueueError).cause as {
-    id: string
-  }
+  const { id } = await queue.sendRequest(1)
   const message = await received(queue)
   const { receipt: _, ack, nack, reject, extend, reply, ...asking } = message
   await queue.reply(asking, 'first')

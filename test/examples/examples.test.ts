@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import type { NodeServer } from '../../functions/node.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { startOpenServer } from '../support/open-server.ts'
+import { endExamples, example, startExample } from './programs.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
@@ -19,32 +20,28 @@ before(async () => {
   database = await createDatabase()
   server = await startOpenServer(database.url)
 })
-after(() => server.stop())
+after(async () => {
+  endExamples()
+  await server.stop()
+})
 
-const environment = () => ({ ...process.env, POSTBAG_URL: server.url, DATABASE_URL: database.url })
+const settings = () => ({ POSTBAG_URL: server.url, DATABASE_URL: database.url })
 
 test('hello world: what the producer sends, the waiting consumer prints', async () => {
-  const consumer = spawn(process.execPath, ['examples/run.ts', 'hello-world/consumer'], {
-    cwd: root,
-    env: environment(),
-  })
-  await once(createInterface(consumer.stderr), 'line')
-  const printed = once(createInterface(consumer.stdout), 'line')
+  const consumer = await startExample('hello-world/consumer', settings())
 
-  const producer = await run(process.execPath, ['examples/run.ts', 'hello-world/producer'], {
-    cwd: root,
-    env: environment(),
-  })
+  const [sent] = await example('hello-world/producer', settings())
 
-  assert.match(producer.stdout, /^sent message \d+$/m)
-  assert.deepEqual(await printed, ['received: Hello World!'])
-  consumer.kill('SIGINT')
-  const [code] = await once(consumer, 'exit')
-  assert.equal(code, 0)
+  assert.match(sent ?? '', /^sent message \d+$/)
+  assert.equal(await consumer.line(), 'received: Hello World!')
+  assert.equal(await consumer.stop(), 0)
 })
 
 test('hello world with curl: sent, received, acked', async () => {
-  const { stdout } = await run('sh', ['examples/hello-world/hello.sh'], { cwd: root, env: environment() })
+  const { stdout } = await run('sh', ['examples/hello-world/hello.sh'], {
+    cwd: root,
+    env: { ...process.env, ...settings() },
+  })
 
   const [sent, received, acked] = stdout
     .trim()
@@ -56,12 +53,7 @@ test('hello world with curl: sent, received, acked', async () => {
 })
 
 test('outbox: the rolled back order leaves neither row nor message', async () => {
-  const { stdout } = await run(process.execPath, ['examples/run.ts', 'outbox/outbox'], {
-    cwd: root,
-    env: environment(),
-  })
-
-  assert.deepEqual(stdout.trim().split('\n'), [
+  assert.deepEqual(await example('outbox/outbox', settings()), [
     'rolled back: out of unicorns',
     'orders: book',
     'message: {"orderId":"1","item":"book"}',
@@ -70,12 +62,7 @@ test('outbox: the rolled back order leaves neither row nor message', async () =>
 
 for (const library of ['drizzle', 'knex', 'kysely', 'mikro-orm', 'postgres-js', 'prisma', 'typeorm']) {
   test(`outbox with ${library}: order and message, or neither`, async () => {
-    const { stdout } = await run(process.execPath, ['examples/run.ts', `outbox/${library}`], {
-      cwd: root,
-      env: environment(),
-    })
-
-    assert.deepEqual(stdout.trim().split('\n'), [
+    assert.deepEqual(await example(`outbox/${library}`, settings()), [
       'rolled back: out of unicorns',
       'order: book',
       'message: {"orderId":1,"item":"book"}',
@@ -91,12 +78,11 @@ for (const consumer of ['same-database', 'inbox', 'provider']) {
     })
     t.after(() => provider.kill())
     const [providerUrl] = await once(createInterface(provider.stdout), 'line')
-    const env = { ...environment(), LEDGER_URL: database.url, PROVIDER_URL: providerUrl }
+    const env = { ...settings(), LEDGER_URL: database.url, PROVIDER_URL: String(providerUrl) }
 
-    await run(process.execPath, ['examples/run.ts', 'payment/prepare'], { cwd: root, env })
-    const { stdout } = await run(process.execPath, ['examples/run.ts', `payment/${consumer}`], { cwd: root, env })
+    await example('payment/prepare', env)
 
-    assert.equal(stdout, 'paid: {"account":7,"amount":5}\n')
+    assert.deepEqual(await example(`payment/${consumer}`, env), ['paid: {"account":7,"amount":5}'])
     const { rows } = await database.pool.query('select account, amount from example_balance')
     assert.deepEqual(rows, [{ account: 7, amount: 5 }])
   })
