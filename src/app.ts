@@ -15,6 +15,7 @@ import { crossOrigin } from './http/cross-origin.ts'
 import { createDoor, type Door, type DoorEnv, type Log, refuseOtherMethods } from './http/door.ts'
 import { mountExchangeRoutes } from './http/exchange-routes.ts'
 import { mountHealthRoutes } from './http/health-routes.ts'
+import { mountImportRoutes } from './http/import-routes.ts'
 import { mountLeaseRoutes } from './http/lease-routes.ts'
 import { mountMaintainRoutes } from './http/maintain-routes.ts'
 import { mountMessageRoutes } from './http/message-routes.ts'
@@ -84,6 +85,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountStreamRoute(app, config.access)
   mountExchangeRoutes(app, config.access)
   mountPublishRoutes(app, config.access)
+  mountImportRoutes(app, config.access)
   mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)
   refuseOtherMethods(app)

@@ -34,6 +34,8 @@ export const errorStatus = {
   already_replied: 409,
   /** The exchange was declared as something else: the message says what differs. */
   exchange_conflict: 409,
+  /** Something of that name is there and is not as it is to be imported: the message says what differs. Nothing was imported. */
+  import_conflict: 409,
   /** The exchange has bindings, and was to be deleted only without. */
   exchange_in_use: 409,
   /** A message that must reach a queue reaches none. Nothing was sent. */

@@ -103,6 +103,9 @@ export const queueNameRule = '1 to 80 letters, digits, ".", "_" and "-", startin
 export const queuesPattern = /^[A-Za-z0-9._*-]{1,80}$/
 export const queuesRule = '1 to 80 letters, digits, ".", "_", "-" and "*" (which stands for any characters)'
 
+/** Most exchanges, queues, policies and bindings of one import, in all. (Held by postbag.import_definitions.) */
+export const maxImported = 10_000
+
 /** Most policies. They are few, so that a queue can be looked up in all of them. (Held by postbag.set_policy.) */
 export const maxPolicies = 100
 

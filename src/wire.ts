@@ -561,6 +561,37 @@ export interface MaintainResponse {
   readonly more: boolean
 }
 
+/** What is to be there. What a queue does not say is as a PUT has it. */
+export interface Definitions {
+  readonly exchanges?: readonly (ExchangeConfig & { readonly name: string })[]
+  /** They may be each other's dead-letter queues, in any order. */
+  readonly queues?: readonly (QueueConfig & { readonly name: string })[]
+  readonly policies?: readonly (PolicyConfig & { readonly name: string })[]
+  readonly bindings?: readonly DefinedBinding[]
+}
+
+/** A BindRequest and whose it is: to either a queue or an exchange. */
+export interface DefinedBinding extends BindingCondition {
+  readonly source: string
+  readonly queue?: string
+  readonly exchange?: string
+  readonly weight?: number
+}
+
+/** All of it or nothing: what is there and is not just so refuses it (import_conflict). Up to 10,000 in all. */
+export interface ImportRequest extends Definitions {
+  /** Only see whether it would be refused. Defaults to false. */
+  readonly dryRun?: boolean
+}
+
+export interface Imported {
+  readonly created: number
+  /** How many were there before, just so. */
+  readonly present: number
+}
+
+export type ImportResponse = { readonly [Kind in keyof Definitions]-?: Imported }
+
 /** An RFC 9457 problem, as errors are answered (application/problem+json). */
 export interface Problem {
   readonly type: string

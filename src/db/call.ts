@@ -78,6 +78,7 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
   PB011: 'exchange_conflict',
   PB012: 'exchange_in_use',
   PB013: 'message_unroutable',
+  PB020: 'import_conflict',
 }
 
 /** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */

@@ -87,7 +87,7 @@ const binding = {
 }
 
 /** A binding leads to one thing. */
-function oneTarget(
+export function oneTarget(
   { queue, exchange }: { readonly queue?: string | undefined; readonly exchange?: string | undefined },
   context: z.RefinementCtx,
 ): void {

@@ -8,6 +8,7 @@ import { dedupCases } from './dedups.ts'
 import { durabilityCases } from './durabilities.ts'
 import { exchangeCases } from './exchanges.ts'
 import { groupCases } from './groups.ts'
+import { importCases } from './imports.ts'
 import { leaseCases } from './leases.ts'
 import { lifetimeCases } from './lifetimes.ts'
 import { limitCases } from './limits.ts'
@@ -31,6 +32,7 @@ import { waitCases } from './waits.ts'
 export const cases: readonly Case[] = [
   ...queueCases,
   ...policyCases,
+  ...importCases,
   ...sendCases,
   ...dedupCases,
   ...bodyCases,

@@ -28,6 +28,7 @@ const endpoints = [
   'GET /v1/queues/{queue}/stream',
   'POST /v1/exchanges/{exchange}/publish',
   'POST /v1/exchanges/{exchange}/route',
+  'POST /v1/import',
   'POST /v1/maintain',
   'POST /v1/queues/{queue}/ack',
   'POST /v1/queues/{queue}/extend',
