@@ -5,7 +5,7 @@
  *   1     refused or failed; standard error has the reason and its code
  *   2     wrong usage: an unknown command or option, a bad value, or nobody there to confirm
  *   3     there was nothing to receive, or no reply in time
- *   65    what was to be sent is bad: the body, or a line of the input; those before it were sent, and it says how many
+ *   65    what was given is bad: the body, or a line of the input (those before it were sent, and it says how many); a file to import
  *   69    the server or its database cannot be reached: try again later
  *   130   interrupted (Ctrl-C) before it was done
  *   141   whoever read the output has gone away
@@ -31,7 +31,7 @@ Exit codes:
   1    refused or failed; standard error has the reason and its code
   2    wrong usage
   3    receive: there was nothing to receive; request: no reply in time
-  65   send: the body, or a line of the input, is bad; lines before it were sent
+  65   send: the body, or a line of the input, is bad; lines before it were sent; import: the file is
   69   the server or its database cannot be reached: try again later
   130  interrupted (Ctrl-C) before it was done
   141  whoever read the output has gone away`

@@ -19,6 +19,7 @@ import { addExchangeDelete } from './exchange/delete.ts'
 import { addExchangeList } from './exchange/list.ts'
 import { addExchangeTest } from './exchange/test.ts'
 import { exitCodesHelp } from './exit.ts'
+import { addImportRabbitmq } from './import/rabbitmq.ts'
 import { addMaintain } from './maintain.ts'
 import { addMigrate } from './migrate.ts'
 import { addPause } from './pause.ts'
@@ -98,6 +99,7 @@ export function program(): Command {
   addResume(postbag)
   postbag.commandsGroup('Set up and upkeep:')
   addMigrate(postbag)
+  addImportRabbitmq(postbag.command('import').description('Import what another broker exported.'))
   addMaintain(postbag)
   addDoctor(postbag)
   addUninstall(postbag)

@@ -43,7 +43,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   'src/index.ts': { parts: ['src/'], packages: [] },
   'src/client/': { parts: ['src/wire.ts', 'src/errors.ts'], packages: [] },
-  'src/cli/': { parts: ['src/', 'functions/'], packages: ['pg', 'commander', '@hono/node-server'] },
+  'src/cli/': { parts: ['src/', 'functions/'], packages: ['pg', 'commander', 'zod', '@hono/node-server'] },
   'functions/': {
     parts: [
       'src/app.ts',
