@@ -1,9 +1,1 @@
--- Definitions from elsewhere: exchanges, queues, policies and bindings, all or none.
---!include functions/explicit_settings.sql
---!include functions/configure_queue.sql
---!include functions/check_definitions.sql
---!include functions/import_queue.sql
---!include functions/import_dead_letter_queues.sql
---!include functions/import_policy.sql
---!include functions/import_binding.sql
---!include functions/import_definitions.sql
+-- Enter migration here
