@@ -43,6 +43,25 @@ describe('a publish', () => {
     }
   })
 
+  test('keeps the order of its messages in each queue, whatever the planner knows of the queues', async () => {
+    const exchange = await newExchange(pool, 'fanout')
+    const queues: string[] = []
+    for (let made = 0; made < 60; made++) {
+      queues.push(await newQueue(pool))
+      await bind(pool, exchange, { queue: queues[made] ?? '' })
+      if (made !== 1 && made !== 59) continue
+      await pool.query('analyze postbag.queue')
+      const session = await db.connect()
+      await publishBatch(session, exchange, Array.from({ length: 20 }, (_, body) => ({ body })))
+    }
+
+    for (const [index, queue] of queues.entries()) {
+      const found = (await on(pool, queue).peek(100)).map(({ body }) => Number(body))
+      const once = Array.from({ length: 20 }, (_, body) => body)
+      assert.deepEqual(found, index < 2 ? [...once, ...once] : once)
+    }
+  })
+
   test('of several messages keeps their order in each queue, and says of each how many it reached', async () => {
     const exchange = await newExchange(pool, 'topic')
     const [all, some] = [await newQueue(pool), await newQueue(pool)]
