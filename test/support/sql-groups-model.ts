@@ -22,6 +22,8 @@ export interface Entry {
   /** Whether it was ever handed out, in a transaction that was not rolled back. */
   wasOut: boolean
   state: 'live' | 'dead' | 'gone'
+  /** What it was before the open transaction that holds it changed it. */
+  stateBefore: Entry['state']
   deadAt: number
   /** Whose open transaction sent it, or brought it back. */
   sentBy: Actor | null
@@ -112,6 +114,7 @@ export class GroupsModel {
         receipt: '',
         wasOut: false,
         state: 'gone',
+        stateBefore: 'gone',
         deadAt: 0,
         sentBy: null,
         heldBy: null,
@@ -248,11 +251,11 @@ export class GroupsModel {
     return (entry.heldBy ?? actor) === actor && (entry.sentBy ?? actor) === actor
   }
 
-  /** The group as the actor's transaction must see it: what others hold is neither done nor dead. */
+  /** The group as the actor's transaction must see it: what others hold is what it was before. */
   #line(actor: Actor, group: string): (Entry & { order: number })[] {
     return this.#entries
       .filter((entry): entry is Entry & { order: number } => entry.group === group && entry.order !== null)
-      .filter((entry) => entry.state === 'live' || (entry.heldBy ?? actor) !== actor)
+      .filter((entry) => ((entry.heldBy ?? actor) === actor ? entry.state : entry.stateBefore) === 'live')
       .sort((a, b) => a.order - b.order)
   }
 
@@ -293,6 +296,7 @@ export class GroupsModel {
   #change(actor: Actor, entry: Entry, change: Partial<Entry>): void {
     const before = { ...entry }
     this.#open.get(actor)?.undo.push(() => Object.assign(entry, before))
-    Object.assign(entry, change, { changedAt: this.step }, this.isOpen(actor) && { heldBy: actor })
+    const hold = this.isOpen(actor) && { heldBy: actor, ...(entry.heldBy === null && { stateBefore: before.state }) }
+    Object.assign(entry, change, { changedAt: this.step }, hold)
   }
 }
