@@ -4,6 +4,7 @@
  *   await startServer()                                   */
 import { hostedConfig, refuseOpenDoor } from '../src/config.ts'
 import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import { createTransport } from '../src/webhooks/node/transport.ts'
 
 /** Of Bun's own API, what is used here. */
 declare const Bun: {
@@ -25,7 +26,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const
 export async function startServer(options: ServerProcessOptions = hostedConfig(process.env)): Promise<RunningServer> {
   const { access, host, port } = options
   refuseOpenDoor(access, host)
-  const live = createProcess(options)
+  const live = createProcess({ ...options, attempt: createTransport().attempt })
   const server = Bun.serve({ hostname: host, port, idleTimeout, fetch: (request) => live.fetch(request) })
 
   const stop = () =>

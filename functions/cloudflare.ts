@@ -11,7 +11,7 @@
  *     (wakeup/durable-object.ts). (It would know prepared statements by name; but a connection that lives for one request has nothing to
  *     prepare for.) */
 import { createApp, type Door, maintain, notConfigured } from '../src/app.ts'
-import { tokenAccess } from '../src/config.ts'
+import { tokenAccess, webhookSettings } from '../src/config.ts'
 import { connect, type Executor } from '../src/db/connect.ts'
 import { createCacheRefusal } from '../src/db/uncached.ts'
 import type { HubEnv } from '../src/wakeup/durable-object.ts'
@@ -30,6 +30,8 @@ export interface WorkerEnv extends HubEnv {
   readonly HUB_OBJECTS?: string
   /** At least 32 random characters; tokens are signed with it. Without it every request is answered 500. */
   readonly POSTBAG_SECRET?: string
+  /** Seals the secrets of webhook endpoints. Without it none can be made. (A server process delivers: the Worker does not.) */
+  readonly POSTBAG_WEBHOOK_KEY?: string
 }
 
 interface Lifetime {
@@ -44,7 +46,13 @@ export default {
   async fetch(request: Request, env: WorkerEnv, lifetime: Lifetime): Promise<Response> {
     try {
       if (!env.HYPERDRIVE) throw new Error(noDatabase)
-      app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET) }, (line) => console.log(JSON.stringify(line)))
+      app ??= createApp(
+        {
+          access: tokenAccess(env.POSTBAG_SECRET),
+          webhooks: webhookSettings({ POSTBAG_WEBHOOK_KEY: env.POSTBAG_WEBHOOK_KEY }),
+        },
+        (line) => console.log(JSON.stringify(line)),
+      )
       const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1, answerTimeoutMillis: 30_000 })
       const executor = refusingCaches(pool)
       const hub = hubFor(env, executor, (work) => lifetime.waitUntil(work))

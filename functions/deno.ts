@@ -7,6 +7,7 @@
  * keeps the server to itself, so nobody could stop it in order, and waiting receives would be cut.) */
 import { hostedConfig, refuseOpenDoor } from '../src/config.ts'
 import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import { createTransport } from '../src/webhooks/node/transport.ts'
 
 /** Of Deno's own API, what is used here. */
 declare const Deno: {
@@ -26,7 +27,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const
 export async function startServer(options: ServerProcessOptions = ofEnvironment()): Promise<RunningServer> {
   const { access, host, port } = options
   refuseOpenDoor(access, host)
-  const live = createProcess(options)
+  const live = createProcess({ ...options, attempt: createTransport().attempt })
   const server = Deno.serve({ hostname: host, port, onListen() {} }, (request) => live.fetch(request))
 
   const stop = () =>

@@ -2,6 +2,7 @@
 import { serve } from '@hono/node-server'
 import { refuseOpenDoor } from '../src/config.ts'
 import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import { createTransport } from '../src/webhooks/node/transport.ts'
 
 export type { RunningServer as NodeServer, ServerProcessOptions as NodeServerOptions }
 
@@ -9,7 +10,7 @@ export type { RunningServer as NodeServer, ServerProcessOptions as NodeServerOpt
 export async function startServer(options: ServerProcessOptions): Promise<RunningServer> {
   const { access, host, port } = options
   refuseOpenDoor(access, host)
-  const { fetch, stop } = createProcess(options)
+  const { fetch, stop } = createProcess({ ...options, attempt: createTransport().attempt })
 
   const listening = Promise.withResolvers<number>()
   const server = serve({ fetch, hostname: host, port }, (address) => listening.resolve(address.port))

@@ -13,6 +13,7 @@ import type { AppConfig } from './config.ts'
 import { QueueError } from './errors.ts'
 import { crossOrigin } from './http/cross-origin.ts'
 import { createDoor, type Door, type DoorEnv, type Log, refuseOtherMethods } from './http/door.ts'
+import { mountEndpointRoutes } from './http/endpoint-routes.ts'
 import { mountExchangeRoutes } from './http/exchange-routes.ts'
 import { mountHealthRoutes } from './http/health-routes.ts'
 import { mountImportRoutes } from './http/import-routes.ts'
@@ -86,6 +87,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountExchangeRoutes(app, config.access)
   mountPublishRoutes(app, config.access)
   mountImportRoutes(app, config.access)
+  mountEndpointRoutes(app, config)
   mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)
   refuseOtherMethods(app)

@@ -9,6 +9,16 @@ export interface AppConfig {
   /** What the paths of requests begin with, such as /postbag, where a front hands them over so. Defaults to none. A request without it is
    * served too: some fronts take it off. */
   readonly basePath?: string | undefined
+  /** Undefined: no endpoints can be made. */
+  readonly webhooks?: WebhookSettings | undefined
+}
+
+/** The settings of webhooks. */
+export interface WebhookSettings {
+  /** What seals the secrets of endpoints: each 32 bytes as base64, separated by commas. The first seals, all open. */
+  readonly keys: string
+  /** Whether http and private addresses may be called: for development. */
+  readonly allowPrivate: boolean
 }
 
 /** What a server process needs besides. */
@@ -66,7 +76,7 @@ export function refuseOpenDoor(access: Access, host: string): void {
 }
 
 /** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, DATABASE_DIRECT_URL, POSTBAG_SECRET, POSTBAG_DATA,
- * POSTBAG_MAX_CONNECTIONS, POSTBAG_BASE_PATH.
+ * POSTBAG_MAX_CONNECTIONS, POSTBAG_BASE_PATH, POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE.
  * @throws Error with a sentence that says what to set. */
 export function serverConfig(env: Environment): ServerConfig {
   const host = env['HOST'] || '127.0.0.1'
@@ -82,7 +92,25 @@ export function serverConfig(env: Environment): ServerConfig {
     dataFolder: env['POSTBAG_DATA'] || '.postbag',
     maxConnections: wholeNumber(env, 'POSTBAG_MAX_CONNECTIONS', 10, 1, 1000),
     basePath: path(env, 'POSTBAG_BASE_PATH'),
+    webhooks: webhookSettings(env),
   }
+}
+
+/** Undefined: no endpoints can be made. Reads POSTBAG_WEBHOOK_KEY and POSTBAG_WEBHOOK_ALLOW_PRIVATE.
+ * @throws Error with a sentence that says what to set; nothing of what is set */
+export function webhookSettings(env: Environment): WebhookSettings | undefined {
+  const keys = env['POSTBAG_WEBHOOK_KEY']
+  if (!keys) return undefined
+  if (!keys.split(',').every((key) => /^[A-Za-z0-9+/]{43}=$/.test(key.trim()))) {
+    throw new Error(
+      'POSTBAG_WEBHOOK_KEY must be 32 random bytes as base64 (openssl rand -base64 32), or several, separated by commas',
+    )
+  }
+  const allow = env['POSTBAG_WEBHOOK_ALLOW_PRIVATE'] ?? ''
+  if (!['', 'true', 'false'].includes(allow)) {
+    throw new Error(`POSTBAG_WEBHOOK_ALLOW_PRIVATE must be true or false, got ${allow}`)
+  }
+  return { keys, allowPrivate: allow === 'true' }
 }
 
 /** The same where no database can be embedded.
@@ -91,13 +119,15 @@ export function hostedConfig(env: Environment): ServerConfig & { readonly databa
   return { ...serverConfig(env), databaseUrl: databaseAddress(env) }
 }
 
-/** Configuration of a function, which is always reachable from outside. Reads DATABASE_URL, DATABASE_DIRECT_URL, POSTBAG_SECRET.
+/** Configuration of a function, which is always reachable from outside. Reads DATABASE_URL, DATABASE_DIRECT_URL,
+ * POSTBAG_SECRET, and the settings of webhooks.
  * @throws Error with a sentence that says what to set. */
 export function functionConfig(env: Environment): FunctionConfig {
   return {
     databaseUrl: databaseAddress(env),
     directUrl: address(env, 'DATABASE_DIRECT_URL'),
     access: tokenAccess(env['POSTBAG_SECRET']),
+    webhooks: webhookSettings(env),
   }
 }
 

@@ -17,6 +17,9 @@ export const errorStatus = {
   queue_not_found: 404,
   exchange_not_found: 404,
   policy_not_found: 404,
+  endpoint_not_found: 404,
+  /** No such event went to an endpoint, or it is not kept any more. */
+  event_not_found: 404,
   /** No such path. */
   route_not_found: 404,
   /** The message of this receipt is not there (any more): acked before, or purged. */
@@ -45,6 +48,8 @@ export const errorStatus = {
   request_too_large: 413,
   /** The queue holds as much as it may. Nothing was sent; try again when consumers have made room. */
   queue_full: 429,
+  /** Endpoints need the server's POSTBAG_WEBHOOK_KEY, which seals their secrets, and it is not set. */
+  webhooks_not_configured: 501,
   /** Something unexpected; the request id finds it in the log. */
   internal: 500,
   /** The database cannot be reached, or is not ready. Try again. */

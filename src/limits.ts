@@ -93,6 +93,29 @@ export const maxAgeSeconds = 3_153_600_000
 /** Characters of a nack's error text that are kept. */
 export const maxErrorLength = 4000
 
+/** What an endpoint may be called: its queue's name has nine characters more. */
+export const endpointNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,70}$/
+
+export const endpointNameRule = '1 to 71 letters, digits, ".", "_" and "-", starting with a letter or digit'
+
+/** Most event types of an endpoint. */
+export const maxEventTypes = 100
+
+/** Most pauses between the attempts of a delivery, and the longest, in seconds: a week. */
+export const maxRetries = 50
+export const maxRetrySeconds = 604_800
+
+/** The time that an attempt may take, in seconds. */
+export const minEndpointTimeoutSeconds = 1
+export const maxEndpointTimeoutSeconds = 60
+
+/** Most characters of an endpoint's description, and bytes of its metadata and its filter as JSON. */
+export const maxDescriptionLength = 1000
+export const maxMetadataBytes = 4096
+
+/** Longest time that a secret signs beside the one that takes its place, in seconds: a week. */
+export const maxOverlapSeconds = 604_800
+
 /** What a queue may be called. */
 export const queueNamePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/
 

@@ -1,10 +1,13 @@
 /* What a process that lives holds, for any number of requests: a pool with statements by name, sends and acks that share transactions,
- * a hub that the database tells of messages, and the app. It opens nothing before a request needs it, but to try LISTEN once. The entries of platforms with
+ * a hub that the database tells of messages, a deliverer of webhooks, and the app. It opens nothing before a request needs it, but to try LISTEN once. The entries of platforms with
  * such processes (Node, Deno, Bun, Supabase Edge) put their server before it. */
 import { coalescing, createApp, type Log } from './app.ts'
 import type { AppConfig } from './config.ts'
 import { connect, preparing } from './db/connect.ts'
 import { createListenHub } from './wakeup/listen-hub.ts'
+import { createDeliverer } from './webhooks/deliverer.ts'
+import { webhookConfig } from './webhooks/endpoints.ts'
+import type { Attempt } from './webhooks/outcome.ts'
 
 export interface ProcessOptions extends AppConfig {
   readonly databaseUrl: string
@@ -17,6 +20,8 @@ export interface ProcessOptions extends AppConfig {
   readonly pingMillis?: number
   /** Whether sends and acks that arrive together share a transaction. Defaults to true; false is for comparing. */
   readonly coalesce?: boolean
+  /** What sends the requests of webhooks (src/webhooks/node/), if there are settings for them. Defaults to sending none: another process does. */
+  readonly attempt?: Attempt
   /** One line per request, and one when waiting receives learn of messages in another way than before. Defaults to JSON on standard output. */
   readonly log?: Log
 }
@@ -60,13 +65,25 @@ export function createProcess(options: ProcessOptions): Process {
   })
   const app = createApp(options, log)
   const kept = new Set<Promise<unknown>>()
+  const delivering = new AbortController()
+  const delivered = deliver(delivering.signal)
   let stopped: Promise<void> | undefined
 
   async function stop(finishServer: () => Promise<unknown>): Promise<void> {
     const silent = hub.close()
+    delivering.abort()
     await finishServer()
-    await Promise.all([silent, ...kept])
+    await Promise.all([silent, delivered, ...kept])
     await pool.end()
+  }
+
+  async function deliver(stopping: AbortSignal): Promise<void> {
+    const webhooks = webhookConfig(options.webhooks)
+    if (!webhooks || !options.attempt) return
+    const onError = (error: unknown) =>
+      log({ time: new Date().toISOString(), level: 'error', webhooks: (error as Error).stack })
+    const { box, policy } = webhooks
+    await createDeliverer({ executor, attempt: options.attempt, open: box.open, policy, onError }).run(stopping)
   }
 
   /** What goes on after its answer has begun: a stream. */

@@ -592,6 +592,103 @@ export interface Imported {
 
 export type ImportResponse = { readonly [Kind in keyof Definitions]-?: Imported }
 
+/** Where events go: PUT /v1/endpoints/{endpoint} replaces the whole of it. */
+export interface EndpointConfig {
+  /** https, to a public address, up to 2048 characters. */
+  readonly url: string
+  /** The exchange whose events it gets: one of type topic, direct or fanout. */
+  readonly exchange: string
+  /** Which: their routing keys, as patterns where the exchange is a topic. 1 – 100 of up to 255 characters. Defaults to ["#"], all. */
+  readonly eventTypes?: readonly string[]
+  /** Only events that contain all of it. */
+  readonly filter?: EndpointFilter
+  /** Whose it is, 1 – 128 characters: a customer, a tenant. */
+  readonly application?: string
+  /** Headers of its requests, up to 32. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Up to 1000 characters. */
+  readonly description?: string
+  readonly metadata?: Readonly<Record<string, string>>
+  /** How long an attempt may take, 1 – 60. Defaults to 15. */
+  readonly timeoutSeconds?: number
+  /** How long to wait after each attempt that failed, up to 50 times up to a week; after the last the delivery is a dead letter. Defaults to 5 s,
+   * 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and a day. */
+  readonly retriesSeconds?: readonly number[]
+  /** How many requests in a second, and at once after a pause. Defaults to no limit. */
+  readonly ratePerSecond?: number
+  readonly rateBurst?: number
+  /** How many requests at a time, 1 – 100000. Defaults to 10. */
+  readonly concurrency?: number
+  /** Whether events of a group are delivered one after the other, each after the one before it has arrived. Defaults to false. */
+  readonly ordered?: boolean
+}
+
+export interface EndpointFilter {
+  readonly headers?: Readonly<Record<string, string>>
+  /** JSON that the body must contain: fields of objects with just these values, elements of arrays. */
+  readonly body?: unknown
+}
+
+export type EndpointRequest = EndpointConfig & {
+  /** The secret that signs: whsec_… or whsk_…. Defaults to a new one for a new endpoint, and to the one it has. */
+  readonly secret?: string
+}
+
+export interface EndpointInfo extends EndpointConfig {
+  readonly name: string
+  readonly eventTypes: readonly string[]
+  readonly headers: Readonly<Record<string, string>>
+  readonly metadata: Readonly<Record<string, string>>
+  readonly timeoutSeconds: number
+  readonly retriesSeconds: readonly number[]
+  readonly concurrency: number
+  readonly ordered: boolean
+  /** "resting": nothing is delivered until restingUntil, because it failed often or asked for it. "disabled": nothing waits for it either. */
+  readonly state: 'enabled' | 'resting' | 'paused' | 'disabled'
+  readonly disabledAt?: string
+  readonly disabledBecause?: 'asked' | 'gone' | 'failing'
+  /** Attempts that failed since the last that did not. */
+  readonly failures: number
+  readonly failingSince?: string
+  readonly restingUntil?: string
+  readonly createdAt: string
+  readonly updatedAt: string
+  /** Only in the answer of the call that made it. */
+  readonly secret?: string
+}
+
+export interface EndpointListResponse {
+  readonly endpoints: readonly EndpointInfo[]
+  readonly next?: string
+}
+
+/** One request to an endpoint, and what came of it. */
+export interface DeliveryAttempt {
+  readonly attempt: string
+  /** Of the delivery: the same for all attempts at it. */
+  readonly id: string
+  /** The webhook-id of its requests; for resend. Missing when the event is not kept any more. */
+  readonly eventId?: string
+  readonly type?: string
+  /** Which attempt it was, from 1 on. */
+  readonly number: number
+  readonly startedAt: string
+  readonly millis: number
+  readonly outcome: 'delivered' | 'failed'
+  readonly status?: number
+  /** Why it failed: docs/webhooks.md lists them. */
+  readonly error?: string
+  readonly detail?: string
+  readonly responseHeaders?: Readonly<Record<string, string>>
+  /** Its first 4 KiB. */
+  readonly responseBody?: string
+}
+
+export interface AttemptListResponse {
+  readonly attempts: readonly DeliveryAttempt[]
+  readonly next?: string
+}
+
 /** An RFC 9457 problem, as errors are answered (application/problem+json). */
 export interface Problem {
   readonly type: string

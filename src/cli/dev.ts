@@ -31,6 +31,10 @@ Environment:
   DATABASE_DIRECT_URL
                  the same without a transaction pooler in between, to listen on
   POSTBAG_SECRET 32 or more characters: requests then need a token ("postbag token")
+  POSTBAG_WEBHOOK_KEY
+                 32 random bytes as base64: seals the secrets of webhook endpoints
+  POSTBAG_WEBHOOK_ALLOW_PRIVATE
+                 true: webhooks may call http and private addresses, for development
 
 Standard output has one line of JSON per request; at a terminal only failures are shown, unless with --verbose.`
 

@@ -78,6 +78,8 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
   PB011: 'exchange_conflict',
   PB012: 'exchange_in_use',
   PB013: 'message_unroutable',
+  PB014: 'endpoint_not_found',
+  PB015: 'event_not_found',
   PB020: 'import_conflict',
 }
 

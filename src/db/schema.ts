@@ -33,6 +33,23 @@ export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
+export interface PostbagAttempt {
+  attempt_id: Generated<Int8>;
+  body_id: Int8 | null;
+  detail: string | null;
+  error: string | null;
+  message_id: Int8;
+  millis: number;
+  number: number;
+  outcome: string;
+  queue_id: Int8;
+  response_body: string | null;
+  response_headers: Json | null;
+  started_at: Timestamp;
+  status: number | null;
+  type: string | null;
+}
+
 export interface PostbagBinding {
   binding_id: Generated<Int8>;
   created_at: Timestamp;
@@ -60,8 +77,13 @@ export interface PostbagBindingTerm {
 export interface PostbagBody {
   body: string;
   body_id: Int8;
+  content_type: string | null;
+  encoding: string | null;
+  headers: Json | null;
+  kept_until: Timestamp | null;
   message_ids: ArrayType<Int8>;
   queue_ids: ArrayType<Int8>;
+  type: string | null;
 }
 
 export interface PostbagBodyRound {
@@ -74,6 +96,59 @@ export interface PostbagDedup {
   message_id: Int8;
   queue_id: Int8;
   scope: string;
+}
+
+export interface PostbagEndpoint {
+  application: string | null;
+  created_at: Timestamp;
+  description: string | null;
+  disabled_at: Timestamp | null;
+  disabled_because: string | null;
+  event_types: string[];
+  exchange: string;
+  filter: Json | null;
+  headers: Json;
+  metadata: Json;
+  name: string;
+  queue_id: Int8;
+  retries: ArrayType<unknown>;
+  secrets: Json;
+  timeout: unknown;
+  updated_at: Timestamp;
+  url: string;
+}
+
+export interface PostbagEndpointHealth {
+  failing_since: Timestamp | null;
+  failures: Generated<number>;
+  queue_id: Int8;
+  resting_until: Timestamp | null;
+}
+
+export interface PostbagEndpointInfo {
+  application: string | null;
+  burst: number | null;
+  concurrency: number | null;
+  created_at: Timestamp | null;
+  description: string | null;
+  disabled_at: Timestamp | null;
+  disabled_because: string | null;
+  event_types: string[] | null;
+  exchange: string | null;
+  failing_since: Timestamp | null;
+  failures: number | null;
+  filter: Json | null;
+  headers: Json | null;
+  is_ordered: boolean | null;
+  metadata: Json | null;
+  name: string | null;
+  rate: number | null;
+  resting_until: Timestamp | null;
+  retries_seconds: number[] | null;
+  state: string | null;
+  timeout_seconds: number | null;
+  updated_at: Timestamp | null;
+  url: string | null;
 }
 
 export interface PostbagExchange {
@@ -199,6 +274,7 @@ export interface PostbagQueue {
   group_burst: number | null;
   group_mode: string;
   group_rate: number | null;
+  is_endpoint: Generated<boolean>;
   is_volatile: Generated<boolean | null>;
   lease: unknown;
   max_attempts: number | null;
@@ -345,12 +421,16 @@ export interface PostbagVolatileMessage {
 }
 
 export interface DB {
+  "postbag.attempt": PostbagAttempt;
   "postbag.binding": PostbagBinding;
   "postbag.binding_point": PostbagBindingPoint;
   "postbag.binding_term": PostbagBindingTerm;
   "postbag.body": PostbagBody;
   "postbag.body_round": PostbagBodyRound;
   "postbag.dedup": PostbagDedup;
+  "postbag.endpoint": PostbagEndpoint;
+  "postbag.endpoint_health": PostbagEndpointHealth;
+  "postbag.endpoint_info": PostbagEndpointInfo;
   "postbag.exchange": PostbagExchange;
   "postbag.flow": PostbagFlow;
   "postbag.group_change": PostbagGroupChange;

@@ -11,7 +11,7 @@ import { authorize } from './auth.ts'
 import { eventContent } from './event-schemas.ts'
 import { fields } from './fields.ts'
 import { problemResponse } from './problem.ts'
-import { ExchangeName, MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
+import { EndpointName, ExchangeName, MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
 import type { Action } from './token.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -72,6 +72,8 @@ export interface Input<Query extends Schema, Body extends Schema> extends Depend
   readonly policy: string
   /** The exchange of the path; empty for an endpoint without one. */
   readonly exchange: string
+  /** The webhook endpoint of the path; empty for one without. */
+  readonly endpoint: string
   /** The message id of the path; empty for an endpoint without one. */
   readonly id: string
   /** The reply id of the path; empty for an endpoint without one. */
@@ -101,12 +103,14 @@ export function endpoint<Query extends Schema, Body extends Schema>(
   const { method, path, needs, query, body } = declared
   const hasQueue = path.includes('{queue}')
   const hasExchange = path.includes('{exchange}')
+  const hasEndpoint = path.includes('{endpoint}')
   const hasPolicy = path.includes('{policy}')
   const hasId = path.includes('{id}')
   const hasReply = path.includes('{reply}')
   document(door, declared, {
     ...(hasQueue && { queue: QueueName }),
     ...(hasExchange && { exchange: ExchangeName }),
+    ...(hasEndpoint && { endpoint: EndpointName }),
     ...(hasPolicy && { policy: PolicyName }),
     ...(hasId && { id: MessageIdParam }),
     ...(hasReply && { reply: ReplyIdParam }),
@@ -120,6 +124,7 @@ export function endpoint<Query extends Schema, Body extends Schema>(
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
       policy: hasPolicy ? validate(PolicyName, context.req.param('policy'), 'policy') : '',
       exchange: hasExchange ? validate(ExchangeName, named, 'exchange') : '',
+      endpoint: hasEndpoint ? validate(EndpointName, context.req.param('endpoint'), 'endpoint') : '',
       id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
       reply: hasReply ? validate(ReplyIdParam, context.req.param('reply'), 'id') : '',
       query: (declared.readsBody ? {} : validate(query ?? Nothing, queryOf(context), 'the query')) as Given<

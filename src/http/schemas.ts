@@ -1,7 +1,7 @@
 /* The shapes that several endpoints share; those of one topic are in the files *-schemas.ts. What validates is what /openapi.json
  * publishes. Their TypeScript twins are in wire.ts. */
 import { z } from '@hono/zod-openapi'
-import { queueNamePattern, queueNameRule } from '../limits.ts'
+import { endpointNamePattern, endpointNameRule, queueNamePattern, queueNameRule } from '../limits.ts'
 import { rule } from './fields.ts'
 
 export const QueueName = z
@@ -17,6 +17,11 @@ export const ExchangeName = z
   .string()
   .regex(queueNamePattern, rule(queueNameRule))
   .openapi({ param: { name: 'exchange', in: 'path' }, example: 'events' })
+
+export const EndpointName = z
+  .string()
+  .regex(endpointNamePattern, rule(endpointNameRule))
+  .openapi({ param: { name: 'endpoint', in: 'path' }, example: 'acme-orders' })
 
 const messageId = () => z.string(rule('a string')).regex(/^[0-9]{1,18}$/, rule('the id of a message'))
 

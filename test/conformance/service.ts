@@ -7,12 +7,16 @@ import { newQueue } from './test-queue.ts'
 
 /** The contract: every endpoint. */
 const endpoints = [
+  'DELETE /v1/endpoints/{endpoint}',
   'DELETE /v1/exchanges/{exchange}',
   'DELETE /v1/exchanges/{exchange}/bindings',
   'DELETE /v1/policies/{policy}',
   'DELETE /v1/queues/{queue}',
   'GET /healthz',
   'GET /readyz',
+  'GET /v1/endpoints',
+  'GET /v1/endpoints/{endpoint}',
+  'GET /v1/endpoints/{endpoint}/attempts',
   'GET /v1/exchanges',
   'GET /v1/exchanges/{exchange}',
   'GET /v1/exchanges/{exchange}/bindings',
@@ -26,6 +30,12 @@ const endpoints = [
   'GET /v1/queues/{queue}/replies/{reply}',
   'GET /v1/queues/{queue}/stats',
   'GET /v1/queues/{queue}/stream',
+  'POST /v1/endpoints/{endpoint}/disable',
+  'POST /v1/endpoints/{endpoint}/enable',
+  'POST /v1/endpoints/{endpoint}/pause',
+  'POST /v1/endpoints/{endpoint}/resend',
+  'POST /v1/endpoints/{endpoint}/resume',
+  'POST /v1/endpoints/{endpoint}/secret/rotate',
   'POST /v1/exchanges/{exchange}/publish',
   'POST /v1/exchanges/{exchange}/route',
   'POST /v1/import',
@@ -41,6 +51,7 @@ const endpoints = [
   'POST /v1/queues/{queue}/reply',
   'POST /v1/queues/{queue}/request',
   'POST /v1/queues/{queue}/resume',
+  'PUT /v1/endpoints/{endpoint}',
   'PUT /v1/exchanges/{exchange}',
   'PUT /v1/exchanges/{exchange}/bindings',
   'PUT /v1/policies/{policy}',
@@ -164,7 +175,7 @@ export const serviceCases: readonly Case[] = [
     claim: 'every endpoint of /openapi.json is there',
     async run(target) {
       for (const [path, method] of operations(await openApi(target))) {
-        const there = path.replace(/\{(queue|exchange)\}/, 'a').replace('{id}', '1')
+        const there = path.replace(/\{(queue|exchange|endpoint)\}/, 'a').replace('{id}', '1')
         const answer = await call(target, method, there, { token: null })
         assert.equal(answer.status, path.startsWith('/v1/') ? 401 : 200, `${method} ${path}`)
       }

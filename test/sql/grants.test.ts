@@ -37,7 +37,13 @@ const consumerOfThrottledQueues = [...consumer, 'select, insert, update on postb
 // Whose messages may become dead letters elsewhere; with these rights it also tidies up.
 const consumerWithDeadLetters = [...consumer, 'insert on postbag.message', 'select, insert on postbag.group_change']
 const router = ['exchange', 'binding', 'binding_term', 'binding_point'].map((table) => `select on postbag.${table}`)
-const publisher = [...sender, ...router, 'usage on sequence postbag.body_id', 'insert on postbag.body']
+const publisher = [
+  ...sender,
+  ...router,
+  'select on postbag.endpoint',
+  'usage on sequence postbag.body_id',
+  'insert on postbag.body',
+]
 const consumerOfPublished = [...consumer, 'select on postbag.body']
 const requester = [...sender, 'select, insert on postbag.reply']
 const replier = [...consumer, 'select, update on postbag.reply']

@@ -52,7 +52,11 @@ describe('a publish', () => {
       if (made !== 1 && made !== 59) continue
       await pool.query('analyze postbag.queue')
       const session = await db.connect()
-      await publishBatch(session, exchange, Array.from({ length: 20 }, (_, body) => ({ body })))
+      await publishBatch(
+        session,
+        exchange,
+        Array.from({ length: 20 }, (_, body) => ({ body })),
+      )
     }
 
     for (const [index, queue] of queues.entries()) {

@@ -38,7 +38,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/dashboard/': door,
   'src/app.ts': { parts: ['src/'], packages: WEB },
   'src/process.ts': {
-    parts: ['src/app.ts', 'src/config.ts', 'src/db/connect.ts', 'src/wakeup/'],
+    parts: ['src/app.ts', 'src/config.ts', 'src/db/connect.ts', 'src/wakeup/', 'src/webhooks/'],
     packages: [],
   },
   'src/index.ts': { parts: ['src/'], packages: [] },

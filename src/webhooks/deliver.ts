@@ -1,0 +1,88 @@
+/* One delivery: its request, signed, made, and what came of it. */
+import type { UrlPolicy } from './check-url.ts'
+import type { Delivery, Result } from './deliveries.ts'
+import { type Attempt, errorOf, type Outcome } from './outcome.ts'
+import { signedHeaders } from './signing.ts'
+
+export interface DeliverOptions {
+  readonly attempt: Attempt
+  /** A sealed secret of an endpoint, as it signs. */
+  readonly open: (sealed: string, endpoint: string) => Promise<string>
+  readonly policy: UrlPolicy
+}
+
+const USER_AGENT = 'Postbag/0 (webhooks)'
+
+/** @param noted when the attempt begins by the database's clock; receivers are told the time of this process. */
+export async function deliver(
+  delivery: Delivery,
+  options: DeliverOptions,
+  signal: AbortSignal,
+  noted = new Date(),
+): Promise<Result> {
+  const { endpoint, receipt } = delivery
+  const outcome = await attempted(delivery, options, new Date(), signal)
+  return { endpoint, receipt, startedAt: noted.toISOString(), millis: outcome.millis, ...told(outcome) }
+}
+
+async function attempted(
+  delivery: Delivery,
+  { attempt, open, policy }: DeliverOptions,
+  startedAt: Date,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const body = bodyOf(delivery)
+  let headers: Readonly<Record<string, string>>
+  try {
+    const secrets = await Promise.all(delivery.secrets.map(({ sealed }) => open(sealed, delivery.endpoint)))
+    headers = await signedHeaders(secrets, delivery.event_id, startedAt, body)
+  } catch {
+    // (What it says could be the secret.)
+    const detail = 'the secret of the endpoint cannot be opened: is its key configured?'
+    return { kind: 'failed', error: 'refused_headers', detail, millis: 0, isResent: false }
+  }
+  return attempt({
+    url: delivery.url,
+    headers: {
+      ...delivery.request_headers,
+      'content-type': delivery.content_type ?? contentTypes[delivery.encoding],
+      'user-agent': USER_AGENT,
+      ...(delivery.headers?.['traceparent'] && { traceparent: delivery.headers['traceparent'] }),
+      ...headers,
+    },
+    body,
+    timeoutMillis: delivery.timeout_seconds * 1000,
+    policy,
+    signal,
+  })
+}
+
+const contentTypes = {
+  json: 'application/json',
+  text: 'text/plain; charset=utf-8',
+  base64: 'application/octet-stream',
+} as const
+
+function bodyOf({ body, encoding }: Delivery): string | Uint8Array<ArrayBuffer> {
+  if (encoding !== 'base64') return body
+  return Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0))
+}
+
+function told(outcome: Outcome): Omit<Result, 'endpoint' | 'receipt' | 'startedAt' | 'millis'> {
+  const error = errorOf(outcome)
+  if (outcome.kind === 'failed') {
+    const isNobodysFault = error === 'busy' || error === 'stopped'
+    return { outcome: isNobodysFault ? 'untried' : 'failed', detail: outcome.detail, ...(error && { error }) }
+  }
+  const { status, headers, body, retryAfterSeconds } = outcome
+  return {
+    outcome: error ? 'failed' : 'delivered',
+    status,
+    responseHeaders: headers,
+    // (A jsonb cannot hold it.)
+    responseBody: body.replaceAll('\0', '\uFFFD'),
+    ...(error && { error }),
+    ...((status === 429 || status === 503) && retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(status === 410 && { isGone: true }),
+  }
+}

@@ -1,0 +1,266 @@
+/* The deliverer, with a real database and real receivers: what is published arrives, signed, at least once, whatever happens. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { after, test } from 'node:test'
+import { createDeliverer } from '../../src/webhooks/deliverer.ts'
+import { createTransport } from '../../src/webhooks/node/transport.ts'
+import { createDatabase } from '../support/database.ts'
+import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
+import { at, call } from '../support/sql-verbs.ts'
+import { until } from '../support/until.ts'
+import { startReceiver, verified } from './webhook-receiver.ts'
+
+const policy = { allowPrivate: true, allowHttp: true }
+const secret = `whsec_${randomBytes(32).toString('base64')}`
+const closing: (() => unknown)[] = []
+after(async () => {
+  for (const close of closing) await close()
+})
+
+async function newReceiver(...answer: Parameters<typeof startReceiver>) {
+  const receiver = await startReceiver(...answer)
+  closing.push(receiver.stop)
+  return receiver
+}
+
+/** A database of its own, with an exchange, and deliverers for it whose clock is moved by hand. */
+async function newWorld() {
+  const { pool, connect } = await createDatabase()
+  const exchange = await newExchange(pool, 'topic')
+  const transport = createTransport({ maxAttemptsPerHost: 256 })
+  closing.push(() => transport.close())
+  let now = at(0)
+  const deliverer = (more: object = {}) =>
+    createDeliverer({
+      executor: pool,
+      attempt: transport.attempt,
+      open: async (sealed) => sealed,
+      policy,
+      clock: () => now,
+      onError: (error) => assert.fail(error as Error),
+      ...more,
+    })
+  return {
+    pool,
+    connect,
+    exchange,
+    deliverer,
+    endpoint: (endpoint: string, url: string, more: object = {}) =>
+      call(pool, 'set_endpoint', { endpoint, url, exchange, secrets: JSON.stringify([{ sealed: secret }]), ...more }),
+    publish: (...messages: object[]) => publishBatch(pool, exchange, messages, { now }),
+    attempts: (endpoint: string) => call(pool, 'list_attempts', { endpoint, max_attempts: 1000 }),
+    describe: async (endpoint: string) => (await call(pool, 'describe_endpoint', { endpoint }))[0] ?? {},
+    /** Deliver all that is due at this time. */
+    async deliverAt(seconds: number) {
+      now = at(seconds)
+      return deliverer().drain(new AbortController().signal)
+    },
+  }
+}
+
+test('an event arrives at each endpoint that wants it: signed, with its id, and as it was published', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('all', `${receiver.url}/all`, { headers: JSON.stringify({ 'x-own': 'h' }) })
+  await world.endpoint('orders', `${receiver.url}/orders`, { event_types: ['order.*'] })
+  const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+  await world.publish(
+    {
+      json: '{"id":1,  "text":"ünïcode"}',
+      type: 'order.created',
+      routingKey: 'order.created',
+      headers: { traceparent },
+    },
+    { body: { id: 2 }, routingKey: 'mail.sent' },
+    { body: 'words', encoding: 'text', routingKey: 'mail.sent' },
+  )
+
+  assert.equal(await world.deliverAt(1), 4)
+
+  const paths = receiver.got.map(({ path, body }) => `${path} ${body}`).sort()
+  assert.deepEqual(paths, [
+    '/all words',
+    '/all {"id": 2}',
+    '/all {"id":1,  "text":"ünïcode"}',
+    '/orders {"id":1,  "text":"ünïcode"}',
+  ])
+  for (const { headers, body } of receiver.got) {
+    if (body === 'words') assert.equal(headers['content-type'], 'text/plain; charset=utf-8')
+    else assert.deepEqual(verified(secret, { headers, body }), JSON.parse(body))
+  }
+  const orders = receiver.got.filter(({ body }) => body.includes('"id":1'))
+  assert.equal(new Set(orders.map(({ headers }) => headers['webhook-id'])).size, 1)
+  assert.deepEqual(
+    orders.map(({ headers }) => headers['traceparent']),
+    [traceparent, traceparent],
+  )
+  assert.deepEqual(
+    receiver.got.filter(({ path }) => path === '/all').map(({ headers }) => headers['x-own']),
+    ['h', 'h', 'h'],
+  )
+  const [attempt] = await world.attempts('orders')
+  assert.deepEqual(
+    [attempt?.['outcome'], attempt?.['status'], attempt?.['response_body']],
+    ['delivered', 200, 'thanks'],
+  )
+})
+
+test('what fails is tried again with the same id, after the pauses of the endpoint, until it arrives', async () => {
+  const world = await newWorld()
+  let failures = 2
+  const receiver = await newReceiver((_, response) => response.writeHead(failures-- > 0 ? 500 : 204).end())
+  await world.endpoint('flaky', receiver.url, { retries: ['10 s', '100 s'] })
+  await world.publish({ body: 1 })
+
+  const made: number[] = []
+  for (const moment of [0, 5, 13, 20, 140, 1000]) made.push(await world.deliverAt(moment))
+
+  assert.deepEqual(made, [1, 0, 1, 0, 1, 0])
+  assert.equal(new Set(receiver.got.map(({ headers }) => headers['webhook-id'])).size, 1)
+  const attempts = await world.attempts('flaky')
+  assert.deepEqual(
+    attempts.map(({ number, status, error }) => [number, status, error]),
+    [
+      [3, 204, null],
+      [2, 500, 'status'],
+      [1, 500, 'status'],
+    ],
+  )
+})
+
+test('a receiver that is overloaded says when to come again, one that is gone is left alone, one that redirects is not followed', async () => {
+  const world = await newWorld()
+  const elsewhere = await newReceiver()
+  const receiver = await newReceiver(({ path }, response) => {
+    if (path === '/busy') response.writeHead(429, { 'retry-after': '60' }).end()
+    if (path === '/gone') response.writeHead(410).end()
+    if (path === '/moved') response.writeHead(302, { location: elsewhere.url }).end()
+  })
+  for (const name of ['busy', 'gone', 'moved'])
+    await world.endpoint(name, `${receiver.url}/${name}`, { retries: ['5 s', '5 s'] })
+  await world.publish({ body: 1 })
+
+  assert.equal(await world.deliverAt(0), 3)
+  await world.deliverAt(10)
+
+  assert.deepEqual(receiver.got.map(({ path }) => path).sort(), ['/busy', '/gone', '/moved', '/moved'])
+  assert.deepEqual(elsewhere.got, [])
+  const gone = await world.describe('gone')
+  assert.deepEqual([gone['state'], gone['disabled_because']], ['disabled', 'gone'])
+  await world.deliverAt(61)
+  assert.equal(receiver.got.filter(({ path }) => path === '/busy').length, 2)
+})
+
+test('several deliverers together make each attempt once', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  for (let index = 0; index < 20; index++) {
+    await world.endpoint(`e${index}`, `${receiver.url}/${index}`, { concurrency: 1000 })
+  }
+  await world.publish(...Array.from({ length: 20 }, (_, body) => ({ body })))
+
+  const deliverers = [1, 2, 3].map(() => world.deliverer({ slots: 40 }))
+  const made = await Promise.all(deliverers.map((deliverer) => deliverer.drain(new AbortController().signal)))
+
+  assert.equal(
+    made.reduce((sum, attempts) => sum + attempts),
+    400,
+  )
+  assert.equal(new Set(receiver.got.map(({ path, body }) => `${path} ${body}`)).size, 400)
+  assert.equal(receiver.got.length, 400)
+})
+
+test('a receiver that never answers delays nobody else', async () => {
+  const world = await newWorld()
+  const well = await newReceiver()
+  const sick = await newReceiver(() => {})
+  await world.endpoint('sick', sick.url, { event_types: ['sick'], timeout: '60 s' })
+  await world.endpoint('well', well.url, { event_types: ['well'] })
+  await world.publish(
+    ...Array(100).fill({ body: 1, routingKey: 'sick' }),
+    ...Array(100).fill({ body: 2, routingKey: 'well' }),
+  )
+  const stopping = new AbortController()
+  const running = world.deliverer({ slots: 40 }).run(stopping.signal)
+
+  await until('what was published', async () => (well.got.length >= 100 ? true : undefined))
+  stopping.abort()
+  await running
+
+  assert.equal(well.got.length, 100)
+  assert.equal(sick.got.length, 10)
+  // What was under way has not been counted, and comes again.
+  assert.deepEqual(await world.attempts('sick'), [])
+})
+
+test('what a deliverer had that was killed is delivered by another, once its leases have ended', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('one', receiver.url, { timeout: '10 s' })
+  await world.publish({ body: 1 }, { body: 2 })
+  // Killed with its requests made, and nothing settled.
+  const dying = world.deliverer({
+    executor: {
+      query: async (text: string, values: unknown[]) =>
+        text.includes('settle') ? new Promise(() => {}) : world.pool.query(text, values),
+    },
+  })
+  const killed = new AbortController()
+  void dying.drain(killed.signal)
+  await until('what was published', async () => (receiver.got.length >= 2 ? true : undefined))
+  killed.abort()
+
+  assert.equal(await world.deliverAt(30), 0)
+  assert.equal(await world.deliverAt(60), 2)
+
+  const ids = receiver.got.map(({ headers, body }) => `${headers['webhook-id']} ${body}`)
+  assert.equal(new Set(ids).size, 2)
+  assert.deepEqual(
+    (await world.attempts('one')).map(({ number }) => number),
+    [2, 2],
+  )
+})
+
+test('an endpoint whose secret cannot be opened fails, and its secret is nowhere', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('locked', receiver.url)
+  await world.publish({ body: 1 })
+
+  const deliverer = world.deliverer({ open: async (sealed: string) => Promise.reject(new Error(`no ${sealed}`)) })
+  await deliverer.drain(new AbortController().signal)
+
+  assert.deepEqual(receiver.got, [])
+  const [attempt] = await world.attempts('locked')
+  assert.deepEqual([attempt?.['outcome'], attempt?.['error']], ['failed', 'refused_headers'])
+  assert.ok(!JSON.stringify(attempt).includes(secret))
+})
+
+test('a database that is away for a moment is asked again', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('one', receiver.url)
+  await world.publish({ body: 1 })
+  const errors: unknown[] = []
+  let isAway = true
+  const query = async (text: string, values: unknown[]) => {
+    if (isAway) throw new Error('away')
+    return world.pool.query(text, values)
+  }
+  const stopping = new AbortController()
+  const onError = (error: unknown) => {
+    errors.push(error)
+    isAway = errors.length < 3
+  }
+  const running = world.deliverer({ executor: { query }, idleMillis: 5, onError }).run(stopping.signal)
+
+  await until('what was published', async () => (receiver.got.length >= 1 ? true : undefined))
+  stopping.abort()
+  await running
+
+  assert.equal(errors.length, 3)
+  assert.deepEqual(
+    (await world.attempts('one')).map(({ outcome }) => outcome),
+    ['delivered'],
+  )
+})
