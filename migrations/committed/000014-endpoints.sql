@@ -1,5 +1,5 @@
 --! Previous: sha1:9b0cb3fd3b3609191292ae25b9d199c71228cd6f
---! Hash: sha1:707cd08198bc643cdc04f3d66b5bb5e882923edc
+--! Hash: sha1:6923d7e33cc16d33bc03b9f13a8c7baa0e262426
 --! Message: endpoints
 
 --! split: 1-current.sql
@@ -879,7 +879,7 @@ $$;
 /* postbag.claim_deliveries: lease up to `most` deliveries (1 to 1000) of all endpoints, each with what the request needs. Who claims makes the
  * requests outside of any transaction, and settles all of them with postbag.settle_deliveries before leased_until.
  *
- * Goes from one queue that has messages to the next, by the index of claims, and takes of each endpoint no more than a fair share. What an endpoint has waiting costs the others
+ * Goes from one endpoint that has messages to the next, by the index of claims, and takes of each endpoint no more than a fair share. What an endpoint has waiting costs the others
  * nothing, and one that rests, is paused or empty costs a look. The last row has nothing but `next`, if there may be more: the `after` of the
  * next call.
  * Of an endpoint that has rested because it failed, one delivery is a probe: the others follow when it has arrived. */
@@ -901,6 +901,7 @@ declare
   most_looked_at constant integer := 1000;
   probe_time constant interval := '2 min';
   ready record;
+  next_endpoint bigint;
   target record;
   taken integer;
   claimed integer := 0;
@@ -919,7 +920,14 @@ begin
       position := null;
       exit;
     end if;
-    position := ready.queue_id;
+    -- Queues that are no endpoints are passed over, however many they are, as endpoints without messages are.
+    select own.queue_id into next_endpoint from postbag.endpoint as own where own.queue_id >= ready.queue_id order by own.queue_id limit 1;
+    if next_endpoint is null then
+      position := null;
+      exit;
+    end if;
+    position := next_endpoint - case when next_endpoint > ready.queue_id then 1 else 0 end;
+    continue when next_endpoint > ready.queue_id;
     continue when ready.available_at > claim_deliveries.now;
     select
       queue.name as queue, own.name, own.url, own.headers, extract(epoch from own.timeout)::double precision as timeout_seconds, own.secrets,

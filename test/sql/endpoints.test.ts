@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
-import { planNodes, readsOf } from '../support/sql-plans.ts'
+import { pagesTouched, planNodes, readsOf } from '../support/sql-plans.ts'
 import { at, call, on, only, type Session } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -475,6 +475,29 @@ describe('an endpoint that fails', () => {
 
     assert.deepEqual(states, [null, null, null, 'failing'])
   })
+})
+
+test('queues that are no endpoints do not make a claim longer, nor endpoints without deliveries', async () => {
+  const own = await createDatabase()
+  const source = await newExchange(own.pool, 'fanout')
+  const costs: number[] = []
+  for (const many of [1, 300]) {
+    await own.pool.query(
+      `select count(postbag.send(made.name, '1')) from generate_series(1, $1::int) as n, lateral postbag.create_queue('q' || $1 || '-' || n) as made`,
+      [many],
+    )
+    for (let index = 0; index < many; index += 10) {
+      const args = { endpoint: `e${many}-${index}`, url: 'https://example.com/', exchange: source, secrets }
+      await call(own.pool, 'set_endpoint', args)
+    }
+    const session = await own.connect()
+    const cost = () =>
+      pagesTouched(session, `select * from postbag.claim_deliveries(100, now => '${at(0).toISOString()}')`)
+    costs.push(Math.min(await cost(), await cost(), await cost()))
+  }
+
+  const [few = 0, many = 0] = costs
+  assert.ok(many <= few + 20, `${few} pages became ${many}`)
 })
 
 test('a claim finds what there is by the index, whatever waits', async () => {

@@ -40,7 +40,7 @@ const router = ['exchange', 'binding', 'binding_term', 'binding_point'].map((tab
 const publisher = [
   ...sender,
   ...router,
-  'select on postbag.endpoint',
+  'select (queue_id, filter) on postbag.endpoint',
   'usage on sequence postbag.body_id',
   'insert on postbag.body',
 ]
