@@ -54,24 +54,26 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
     const work = deliver(delivery, options, signal, clock()).then((result) => {
       if (result.outcome !== 'untried') attempts++
       results.push(result)
-      settling ??= pause(gatherMillis).then(settle)
+      settling ??= settle()
     })
     underWay.add(work)
     work.finally(() => underWay.delete(work))
   }
 
+  /** Until there are no results any more. What comes while a batch is settled is the next one. */
   async function settle(): Promise<void> {
-    settling = undefined
-    const batch = results.splice(0, 1000)
-    if (batch.length === 0) return
-    try {
-      await settleDeliveries(executor, batch, clock())
-    } catch (error) {
-      // (Their leases end, and they are delivered once more.)
-      onError?.(error)
+    await pause(gatherMillis)
+    while (results.length > 0) {
+      try {
+        await settleDeliveries(executor, results.splice(0, 1000), clock())
+      } catch (error) {
+        // (Their leases end, and they are delivered once more.)
+        onError?.(error)
+      }
+      settled.resolve()
+      settled = Promise.withResolvers()
     }
-    settled.resolve()
-    settled = Promise.withResolvers()
+    settling = undefined
   }
 
   async function loop(signal: AbortSignal, untilEmpty: boolean): Promise<void> {
@@ -85,13 +87,13 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
         onError?.(error)
       }
       if (!hasMore) {
-        if (untilEmpty && underWay.size === 0 && results.length === 0 && !settling) return
+        if (untilEmpty && underWay.size === 0 && !settling) return
         await rest(idleMillis, signal, change)
       }
       while (!signal.aborted && slots - underWay.size < Math.max(1, slots / 4)) await Promise.race(underWay)
     }
     await Promise.all(underWay)
-    while (settling || results.length > 0) await (settling ?? settle())
+    await settling
   }
 
   return {

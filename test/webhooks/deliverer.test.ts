@@ -170,6 +170,24 @@ test('several deliverers together make each attempt once', async () => {
   assert.equal(receiver.got.length, 400)
 })
 
+test('who drains waits until what came of it is settled, however long that takes', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('one', receiver.url)
+  await world.publish({ body: 1 })
+  const query = async (text: string, values: unknown[]) => {
+    if (text.includes('settle')) await world.pool.query('select pg_sleep(0.2)')
+    return world.pool.query(text, values)
+  }
+
+  await world.deliverer({ executor: { query }, idleMillis: 1 }).drain(new AbortController().signal)
+
+  assert.deepEqual(
+    (await world.attempts('one')).map(({ outcome }) => outcome),
+    ['delivered'],
+  )
+})
+
 test('a receiver that never answers delays nobody else', async () => {
   const world = await newWorld()
   const well = await newReceiver()
