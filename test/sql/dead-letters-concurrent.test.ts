@@ -116,3 +116,32 @@ test('of an ack and a removal the one that comes first counts, and the message d
   const left = (await on(pool, target).peek(1000)).length + (await on(pool, queue).peek(1000)).length
   assert.deepEqual([acked + left, outcomes.every((outcome) => ['ok', 'message_gone'].includes(outcome))], [200, true])
 })
+
+for (const by of ['queue', 'exchange']) {
+  test(`a message that dies while the queue that its dead-letter ${by} leads to is deleted stays as dead`, async () => {
+    const target = await newQueue(pool)
+    const to =
+      by === 'queue'
+        ? { dead_letter_queue: target }
+        : { dead_letter_exchange: 'default', dead_letter_routing_key: target }
+    const queue = await newQueue(pool, to)
+    const id = await on(pool, queue).send(1, { ttl: '10 s', now: at(0) })
+    const [tidying, deleting] = [await db.connect(), await db.connect()]
+    const backend = await backendOf(tidying)
+    await deleting.query('begin')
+    // (So who tidies has seen where the message goes, and waits before it moves.)
+    await deleting.query('lock table postbag.message in share mode')
+
+    const tidied = tidying.query(
+      'select tidy.* from postbag.queue as known cross join postbag.tidy(known, 9, $2) where known.name = $1',
+      [queue, at(20)],
+    )
+    await waitsForLock(pool, backend)
+    await on(deleting, target).delete()
+    await deleting.query('commit')
+    await tidied
+
+    const kept = await on(pool, queue).get(id, at(20))
+    assert.equal(kept?.state, 'dead')
+  })
+}
