@@ -292,6 +292,36 @@ test('a copy that becomes a dead letter, or is redriven, takes its body along', 
   assert.equal(JSON.parse(only(await on(pool, queue).peek()).body), large)
 })
 
+test('a dead letter that goes by an exchange to several queues has its body stored once, and keeps it in each', async () => {
+  const exchange = await newExchange(pool, 'fanout')
+  const targets = [await newQueue(pool), await newQueue(pool), await newQueue(pool)]
+  for (const queue of targets) await bind(pool, exchange, { queue })
+  const { queues, publish } = await fanout({ dead_letter_exchange: exchange }, {})
+  const [queue = ''] = queues
+  await publish({ body: large })
+  await on(pool, queue).send(large)
+  await on(pool, queue).send('small')
+  await forgetAll()
+  const before = await sharedBodies()
+
+  await on(pool, queue).nack(receipts(await on(pool, queue).receive(3)), { dead_letter: true })
+
+  assert.equal((await sharedBodies()) - before, 2)
+  await on(pool, targets[0] ?? '').purge()
+  await forgetAll()
+  for (const target of targets.slice(1)) {
+    const found = (await on(pool, target).peek(9)).map(({ body }) => JSON.parse(body).length)
+    assert.deepEqual(
+      found.sort((a, b) => a - b),
+      [5, large.length, large.length],
+    )
+    await on(pool, target).purge()
+  }
+  await forgetAll()
+  // (That of the other queue that was published to is still there.)
+  assert.equal(await sharedBodies(), before)
+})
+
 test('one that stays as dead, and is redriven, too', async () => {
   const { queues, publish } = await fanout({}, {})
   const [queue = '', other = ''] = queues
