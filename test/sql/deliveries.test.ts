@@ -1,0 +1,299 @@
+/* Deliveries to endpoints: claimed, settled, tried again; and what becomes of an endpoint that fails. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { createDatabase } from '../support/database.ts'
+import {
+  claim,
+  claimOf,
+  type Delivery,
+  delivered,
+  failed,
+  newEndpoint,
+  secrets,
+  settle,
+} from '../support/sql-endpoints.ts'
+import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
+import { pagesTouched, planNodes, readsOf } from '../support/sql-plans.ts'
+import { at, call, on, only } from '../support/sql-verbs.ts'
+
+const db = await createDatabase()
+const { pool } = db
+
+describe('deliveries', () => {
+  test('come with what a request needs', async () => {
+    const one = await newEndpoint(pool, { headers: JSON.stringify({ 'x-own': '1' }), timeout: '7 s' })
+    await publishBatch(pool, one.exchange, [{ body: { a: 1 }, type: 'order.created', routingKey: 'order.created' }])
+
+    const delivery = only(await claimOf(pool, one.endpoint, at(1000)))
+
+    const { receipt, id, event_id, url, request_headers, timeout_seconds, attempts, body, type } = delivery
+    assert.match(`${receipt} ${id} ${event_id}`, /^\d+\.1\.\d+ \d+ evt_\d+$/)
+    assert.deepEqual(
+      {
+        url,
+        request_headers,
+        timeout_seconds,
+        attempts,
+        body,
+        type,
+        secrets: delivery.secrets.map(({ sealed }) => sealed),
+      },
+      {
+        url: `https://example.com/${one.endpoint}`,
+        request_headers: { 'x-own': '1' },
+        timeout_seconds: 7,
+        attempts: 1,
+        body: '{"a": 1}',
+        type: 'order.created',
+        // (The other one's time is over.)
+        secrets: ['new'],
+      },
+    )
+  })
+
+  test('are claimed by one of those that claim at the same time, each once', async () => {
+    const exchange = await newExchange(pool, 'fanout')
+    const endpoints = await Promise.all(
+      Array.from({ length: 10 }, () => newEndpoint(pool, { concurrency: 1000 }, exchange)),
+    )
+    await publishBatch(
+      pool,
+      exchange,
+      Array.from({ length: 20 }, (_, body) => ({ body })),
+    )
+    const sessions = await Promise.all([1, 2, 3, 4].map(() => db.connect()))
+
+    const claimed = (await Promise.all(sessions.map((session) => claim(session, at(0), 30)))).flat()
+
+    const own = claimed.filter(({ endpoint }) => endpoints.some((one) => one.endpoint === endpoint))
+    assert.equal(own.length, 200)
+    assert.equal(new Set(own.map(({ endpoint, id }) => `${endpoint} ${id}`)).size, 200)
+  })
+
+  test('are no more at a time than the endpoint takes', async () => {
+    const one = await newEndpoint(pool, { concurrency: 3 })
+    await publishBatch(pool, one.exchange, Array(10).fill({ body: 1 }))
+
+    const first = await claimOf(pool, one.endpoint, at(0))
+    const second = await claimOf(pool, one.endpoint, at(1))
+    await settle(pool, first.slice(0, 2), delivered, at(2))
+    const third = await claimOf(pool, one.endpoint, at(3))
+
+    assert.deepEqual([first.length, second.length, third.length], [3, 0, 2])
+  })
+
+  test('that failed are tried again after the pauses of the endpoint, and a fifth longer at most; then they are dead letters', async () => {
+    const one = await newEndpoint(pool, { retries: ['10 s', '100 s'] })
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+    const seen: number[] = []
+
+    for (let second = 0; second < 150; second++) {
+      for (const delivery of await claimOf(pool, one.endpoint, at(second))) {
+        seen.push(second)
+        await settle(pool, [delivery], failed, at(second))
+      }
+    }
+
+    const [first, retried = 0, last = 0, ...more] = seen
+    assert.deepEqual([first, more], [0, []])
+    assert.ok(retried >= 10 && retried <= 12, `tried again after ${retried} s`)
+    assert.ok(last - retried >= 100 && last - retried <= 121, `and after ${last - retried} s`)
+    const letter = only(await on(pool, `webhooks.${one.endpoint}`).peek(9, { now: at(1000) }))
+    assert.deepEqual([letter.state, letter.last_error], ['dead', 'status: 500'])
+    assert.deepEqual(
+      (await one.attempts()).map(({ number, outcome, status }) => [number, outcome, status]),
+      [
+        [3, 'failed', 500],
+        [2, 'failed', 500],
+        [1, 'failed', 500],
+      ],
+    )
+  })
+
+  test('that nobody has tried come again at once, and are not counted', async () => {
+    const one = await newEndpoint(pool)
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+
+    await settle(pool, await claimOf(pool, one.endpoint, at(0)), { outcome: 'untried' }, at(1))
+
+    const again = only(await claimOf(pool, one.endpoint, at(3)))
+    assert.deepEqual([again.attempts, await one.attempts()], [1, []])
+  })
+
+  test('that were claimed by somebody else meanwhile are not settled', async () => {
+    const one = await newEndpoint(pool, { timeout: '1 s' })
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+    const slow = await claimOf(pool, one.endpoint, at(0))
+    const other = await claimOf(pool, one.endpoint, at(100))
+
+    const outcomes = [await settle(pool, slow, delivered, at(101)), await settle(pool, other, delivered, at(102))]
+
+    assert.deepEqual(
+      outcomes.flat().map(({ outcome }) => outcome),
+      ['lease_lost', 'ok'],
+    )
+  })
+
+  test('of a group that is ordered wait for the one before them, however often that fails', async () => {
+    const one = await newEndpoint(pool, { is_ordered: true })
+    await publishBatch(
+      pool,
+      one.exchange,
+      [1, 2, 3].map((body) => ({ body, group: 'g' })),
+    )
+    const turn = async (moment: number, result: object) => {
+      const claimed = await claimOf(pool, one.endpoint, at(moment))
+      for (const delivery of claimed) await settle(pool, [delivery], result, at(moment))
+      return claimed.map(({ body }) => body)
+    }
+
+    const [first, ...rest] = await claimOf(pool, one.endpoint, at(0))
+    await settle(pool, first ? [first] : [], failed, at(0))
+    // Those that were behind it go back, too.
+    assert.deepEqual(
+      (await settle(pool, rest, delivered, at(0))).map(({ outcome }) => outcome),
+      ['lease_lost', 'lease_lost'],
+    )
+    assert.deepEqual(await turn(1, delivered), [])
+    assert.deepEqual([await turn(10, delivered), await turn(11, delivered)], [['1'], ['2', '3']])
+  })
+})
+
+describe('an endpoint that fails', () => {
+  test('rests after five failures in a row, longer each time; then one delivery is the probe, and the others follow it', async () => {
+    const one = await newEndpoint(pool, { concurrency: 100, retries: Array(50).fill('0 s') })
+    await publishBatch(pool, one.exchange, Array(20).fill({ body: 1 }))
+    const first = await claimOf(pool, one.endpoint, at(0))
+    await settle(pool, first.slice(0, 4), failed, at(1))
+    assert.equal((await one.describe())['resting_until'], null)
+
+    await settle(pool, first.slice(4), failed, at(1))
+    const { failures, resting_until } = await one.describe()
+    assert.deepEqual([failures, resting_until], [20, at(1 + 600)])
+    assert.deepEqual(await claimOf(pool, one.endpoint, at(500)), [])
+    const probe = await claimOf(pool, one.endpoint, at(700))
+    assert.equal(probe.length, 1)
+    assert.deepEqual(await claimOf(pool, one.endpoint, at(701)), [])
+
+    await settle(pool, probe, delivered, at(702))
+    assert.deepEqual([(await one.describe())['failures'], (await claimOf(pool, one.endpoint, at(703))).length], [0, 19])
+  })
+
+  test('rests for as long as its receiver asks, up to an hour', async () => {
+    const one = await newEndpoint(pool, { retries: ['1 s', '1 s', '1 s'] })
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+
+    await settle(
+      pool,
+      await claimOf(pool, one.endpoint, at(0)),
+      { ...failed, status: 429, retryAfterSeconds: 100 },
+      at(0),
+    )
+    assert.deepEqual(await claimOf(pool, one.endpoint, at(99)), [])
+    await settle(
+      pool,
+      await claimOf(pool, one.endpoint, at(101)),
+      { ...failed, status: 503, retryAfterSeconds: 86_400 },
+      at(101),
+    )
+    assert.deepEqual((await one.describe())['resting_until'], at(101 + 3600))
+  })
+
+  test('delays no other: the rest is claimed as if it were not there', async () => {
+    const exchange = await newExchange(pool, 'topic')
+    const [sick, well] = [
+      await newEndpoint(pool, { event_types: ['sick'] }, exchange),
+      await newEndpoint(pool, { event_types: ['well'] }, exchange),
+    ]
+    await publishBatch(pool, exchange, [
+      ...Array(500).fill({ body: 1, routingKey: 'sick' }),
+      ...Array(5).fill({ body: 2, routingKey: 'well' }),
+    ])
+
+    const first = await claim(pool, at(0), 20)
+    const ofSick = first.filter(({ endpoint }) => endpoint === sick.endpoint)
+    await settle(pool, ofSick, failed, at(0))
+    const ofWell = first.filter(({ endpoint }) => endpoint === well.endpoint)
+    await settle(pool, ofWell, delivered, at(0))
+    await publishBatch(pool, exchange, Array(5).fill({ body: 3, routingKey: 'well' }))
+    const later = await claim(pool, at(400), 20)
+
+    // Of those that are well, all; of the other, what it takes at a time, and then the probe.
+    const count = (claimed: readonly Delivery[], one: { readonly endpoint: string }) =>
+      claimed.filter(({ endpoint }) => endpoint === one.endpoint).length
+    assert.deepEqual([ofSick.length, ofWell.length, count(later, sick), count(later, well)], [10, 5, 1, 5])
+  })
+
+  test('is disabled if its receiver is gone, and says so; what is published does not wait for it any more', async () => {
+    const watcher = await newEndpoint(pool, { event_types: ['endpoint.disabled'] }, 'postbag')
+    const one = await newEndpoint(pool, { application: 'acme' })
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+
+    await settle(pool, await claimOf(pool, one.endpoint, at(0)), { ...failed, status: 410, isGone: true }, at(1))
+
+    const { state, disabled_because } = await one.describe()
+    assert.deepEqual([state, disabled_because], ['disabled', 'gone'])
+    assert.deepEqual(await publishBatch(pool, one.exchange, [{ body: 2 }]), [0])
+    const told = only(await claimOf(pool, watcher.endpoint, at(2)))
+    const { type, data } = JSON.parse(told.body)
+    assert.deepEqual(
+      [type, data],
+      ['endpoint.disabled', { endpoint: one.endpoint, application: 'acme', because: 'gone' }],
+    )
+
+    assert.equal(only(await call(pool, 'enable_endpoint', { endpoint: one.endpoint }))['state'], 'enabled')
+    assert.deepEqual(await publishBatch(pool, one.exchange, [{ body: 3 }]), [1])
+  })
+
+  test('is disabled after five days of nothing else, and not before', async () => {
+    const one = await newEndpoint(pool, { retries: Array(20).fill('1 day') })
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+    const states: unknown[] = []
+
+    for (const day of [0, 2, 4, 6]) {
+      await settle(pool, await claimOf(pool, one.endpoint, at(day * 86_400)), failed, at(day * 86_400))
+      states.push((await one.describe())['disabled_because'])
+    }
+
+    assert.deepEqual(states, [null, null, null, 'failing'])
+  })
+})
+
+test('queues that are no endpoints do not make a claim longer, nor endpoints without deliveries', async () => {
+  const own = await createDatabase()
+  const source = await newExchange(own.pool, 'fanout')
+  const costs: number[] = []
+  for (const many of [1, 300]) {
+    await own.pool.query(
+      `select count(postbag.send(made.name, '1')) from generate_series(1, $1::int) as n, lateral postbag.create_queue('q' || $1 || '-' || n) as made`,
+      [many],
+    )
+    for (let index = 0; index < many; index += 10) {
+      const args = { endpoint: `e${many}-${index}`, url: 'https://example.com/', exchange: source, secrets }
+      await call(own.pool, 'set_endpoint', args)
+    }
+    const session = await own.connect()
+    const cost = () =>
+      pagesTouched(session, `select * from postbag.claim_deliveries(100, now => '${at(0).toISOString()}')`)
+    costs.push(Math.min(await cost(), await cost(), await cost()))
+  }
+
+  const [few = 0, many = 0] = costs
+  assert.ok(many <= few + 20, `${few} pages became ${many}`)
+})
+
+test('a claim finds what there is by the index, whatever waits', async () => {
+  const one = await newEndpoint(pool, { concurrency: 1000 })
+  const session = await db.connect()
+  await publishBatch(pool, one.exchange, Array(200).fill({ body: 1 }))
+
+  const nodes = await planNodes(
+    session,
+    async () => void (await call(session, 'claim_deliveries', { most: 100, now: at(0) })),
+  )
+
+  assert.deepEqual(
+    readsOf('message', nodes).filter((read) => !/^(Tid Scan|Index)/.test(read)),
+    [],
+  )
+})
