@@ -1,5 +1,5 @@
 --! Previous: sha1:9b0cb3fd3b3609191292ae25b9d199c71228cd6f
---! Hash: sha1:6923d7e33cc16d33bc03b9f13a8c7baa0e262426
+--! Hash: sha1:6bda24526b0d73b4a86f5ae7a26576d3847b0818
 --! Message: endpoints
 
 --! split: 1-current.sql
@@ -1076,6 +1076,8 @@ begin
       select
         given.value ->> 'receipt' as receipt, given.value ->> 'outcome' as outcome, given.value as told,
         claim.parts[1] as message_id, claim.parts[2]::integer as attempts,
+        given.value ->> 'outcome' <> 'untried' as is_tried,
+        claim.parts[2] > cardinality(target.retries) or coalesce((given.value ->> 'isGone')::boolean, false) as is_over,
         message.body_id, message.type
       from jsonb_array_elements(target.results) with ordinality as given (value, place)
       cross join lateral (select postbag.claim_of(given.value ->> 'receipt') as parts) as claim
@@ -1085,27 +1087,25 @@ begin
       ) as message on true
       order by claim.parts[1]
     loop
-      settled := case
-        when result.outcome = 'delivered' then
-          (select done.outcome from postbag.ack(target.queue, jsonb_build_array(result.receipt), now => settle_deliveries.now) as done)
-        when result.outcome = 'untried' then
-          (select done.outcome from postbag.nack(
-            target.queue, jsonb_build_array(result.receipt), delay => '1 s', untried => true, now => settle_deliveries.now
-          ) as done)
-        when result.attempts > cardinality(target.retries) or (result.told ->> 'isGone')::boolean then
-          (select done.outcome from postbag.nack(
-            target.queue, jsonb_build_array(result.receipt), error => postbag.failure_of(result.told), dead_letter => true, now => settle_deliveries.now
-          ) as done)
-        else
-          (select done.outcome from postbag.nack(
-            target.queue, jsonb_build_array(result.receipt), error => postbag.failure_of(result.told),
-            delay => target.retries[result.attempts] * (1 + random() / 5), now => settle_deliveries.now
-          ) as done)
-      end;
+      if result.outcome = 'delivered' then
+        select done.outcome into settled
+        from postbag.ack(target.queue, jsonb_build_array(result.receipt), now => settle_deliveries.now) as done;
+      else
+        select done.outcome into settled
+        from postbag.nack(
+          target.queue, jsonb_build_array(result.receipt),
+          delay => case
+            when not result.is_tried then interval '1 s'
+            when not result.is_over then target.retries[result.attempts] * (1 + random() / 5)
+          end,
+          error => case when result.is_tried then postbag.failure_of(result.told) end,
+          dead_letter => result.is_tried and result.is_over, untried => not result.is_tried, now => settle_deliveries.now
+        ) as done;
+      end if;
       receipt := result.receipt;
       outcome := settled;
       return next;
-      if result.outcome <> 'untried' then
+      if result.is_tried then
         noted := noted || (result.told || jsonb_build_object(
           'queueId', target.queue_id, 'messageId', result.message_id, 'bodyId', result.body_id, 'type', result.type, 'number', result.attempts
         ));

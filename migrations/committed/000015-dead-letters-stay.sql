@@ -1,5 +1,5 @@
---! Previous: sha1:6923d7e33cc16d33bc03b9f13a8c7baa0e262426
---! Hash: sha1:79b2e83c3342c7a23acc09f111087877550d30b6
+--! Previous: sha1:6bda24526b0d73b4a86f5ae7a26576d3847b0818
+--! Hash: sha1:494e088ce938fd9239fa851cfceb89d0d2b4838e
 --! Message: dead-letters-stay
 
 --! split: 1-current.sql

@@ -91,12 +91,12 @@ export function printMigrations(from = 1): string {
 }
 
 const ourRelations = [
+  'attempt',
   'binding',
   'binding_point',
   'binding_term',
   'body',
   'body_round',
-  'attempt',
   'dedup',
   'endpoint',
   'endpoint_health',

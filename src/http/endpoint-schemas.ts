@@ -14,6 +14,7 @@ import {
   shortText,
   wholeNumber,
 } from './fields.ts'
+import { settingsGoTogether } from './queue-schemas.ts'
 
 const text = (max: number, description: string) =>
   z
@@ -67,15 +68,7 @@ const configShape = {
 }
 
 export const EndpointRequest = fields({ ...configShape, secret: secret.optional() })
-  .superRefine(({ rateBurst, ratePerSecond }, context) => {
-    if (rateBurst !== undefined && ratePerSecond === undefined) {
-      context.addIssue({
-        code: 'custom',
-        path: ['rateBurst'],
-        message: `must not be given without ratePerSecond, got ${rateBurst}`,
-      })
-    }
-  })
+  .superRefine(settingsGoTogether)
   .openapi('EndpointRequest')
 
 export const EndpointInfo = z

@@ -1,4 +1,5 @@
 /* One delivery: its request, signed, made, and what came of it. */
+import { fromBase64 } from '../wire.ts'
 import type { UrlPolicy } from './check-url.ts'
 import type { Delivery, Result } from './deliveries.ts'
 import { type Attempt, errorOf, type Outcome } from './outcome.ts'
@@ -64,8 +65,7 @@ const contentTypes = {
 } as const
 
 function bodyOf({ body, encoding }: Delivery): string | Uint8Array<ArrayBuffer> {
-  if (encoding !== 'base64') return body
-  return Uint8Array.from(atob(body), (letter) => letter.charCodeAt(0))
+  return encoding === 'base64' ? fromBase64(body) : body
 }
 
 function told(outcome: Outcome): Omit<Result, 'endpoint' | 'receipt' | 'startedAt' | 'millis'> {
@@ -79,8 +79,7 @@ function told(outcome: Outcome): Omit<Result, 'endpoint' | 'receipt' | 'startedA
     outcome: error ? 'failed' : 'delivered',
     status,
     responseHeaders: headers,
-    // (A jsonb cannot hold it.)
-    responseBody: body.replaceAll('\0', '\uFFFD'),
+    responseBody: body,
     ...(error && { error }),
     ...((status === 429 || status === 503) && retryAfterSeconds !== undefined && { retryAfterSeconds }),
     ...(status === 410 && { isGone: true }),

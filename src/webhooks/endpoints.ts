@@ -13,7 +13,8 @@ import type {
 } from '../wire.ts'
 import { checkUrl, type UrlPolicy } from './check-url.ts'
 import { checkHeaders } from './request-headers.ts'
-import { checkSecret, createSecretBox, newSecret, type SecretBox } from './secrets.ts'
+import { createSecretBox, newSecret, type SecretBox } from './secrets.ts'
+import { readSecret } from './signing.ts'
 
 /** What a server that has endpoints is configured with. */
 export interface WebhookConfig {
@@ -54,6 +55,16 @@ interface EndpointRow {
   readonly updated_at: Date
 }
 
+/** What an argument that is an interval, or several, is made of. */
+const fromSeconds: Readonly<Record<string, (parameter: string) => string>> = {
+  timeout: (parameter) => `make_interval(secs => ${parameter}::double precision)`,
+  retries: (parameter) => `array(
+    select make_interval(secs => pause.length)
+    from unnest(${parameter}::double precision[]) with ordinality as pause (length, place)
+    order by pause.place
+  )`,
+}
+
 /** Create an endpoint, or replace all of it but its secrets. The secret is in the answer if this call made it.
  * @throws QueueError request_invalid, exchange_not_found, or webhooks_not_configured */
 export async function setEndpoint(
@@ -65,53 +76,44 @@ export async function setEndpoint(
   const { box, policy } = configured(webhooks)
   checkUrl(request.url, policy)
   checkHeaders(request.headers ?? {})
-  const isKnown = (await found(executor, endpoint)) !== undefined
+  const known = `select from postbag.endpoint_info as info where info.name = $1 and ${neverCached}`
+  const isKnown = (await call(executor, known, [endpoint])).length > 0
+  if (request.secret !== undefined) readSecret(request.secret)
   const made = request.secret === undefined && !isKnown ? newSecret() : undefined
-  const secret = request.secret === undefined ? made : checkSecret(request.secret)
-  const row = await callOne<EndpointRow>(
-    executor,
-    `select * from postbag.set_endpoint(
-      $1, $2, $3, event_types => $4, application => $5, filter => $6, headers => $7, description => $8, metadata => $9,
-      timeout => make_interval(secs => $10::double precision),
-      retries => coalesce((select array_agg(make_interval(secs => pause.length) order by pause.place)
-        from unnest($11::double precision[]) with ordinality as pause (length, place)), '{}'),
-      rate => $12, burst => $13, concurrency => $14, is_ordered => $15, secrets => $16)`,
-    [
-      endpoint,
-      request.url,
-      request.exchange,
-      request.eventTypes ?? ['#'],
-      request.application,
-      request.filter && JSON.stringify(request.filter),
-      JSON.stringify(request.headers ?? {}),
-      request.description,
-      JSON.stringify(request.metadata ?? {}),
-      request.timeoutSeconds ?? 15,
-      request.retriesSeconds ?? [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400],
-      request.ratePerSecond,
-      request.rateBurst,
-      request.concurrency ?? 10,
-      request.ordered ?? false,
-      secret === undefined ? null : JSON.stringify([{ sealed: await box.seal(secret, endpoint) }]),
-    ],
-  )
+  const secret = request.secret ?? made
+  // The defaults are the database's: what is not given is not named in the call.
+  const given = Object.entries({
+    event_types: request.eventTypes,
+    application: request.application,
+    filter: request.filter && JSON.stringify(request.filter),
+    headers: request.headers && JSON.stringify(request.headers),
+    description: request.description,
+    metadata: request.metadata && JSON.stringify(request.metadata),
+    timeout: request.timeoutSeconds,
+    retries: request.retriesSeconds,
+    rate: request.ratePerSecond,
+    burst: request.rateBurst,
+    concurrency: request.concurrency,
+    is_ordered: request.ordered,
+    secrets: secret && JSON.stringify([{ sealed: await box.seal(secret, endpoint) }]),
+  }).filter(([, value]) => value !== undefined)
+  const named = given.map(([name], index) => `, ${name} => ${(fromSeconds[name] ?? String)(`$${index + 4}`)}`).join('')
+  const row = await callOne<EndpointRow>(executor, `select * from postbag.set_endpoint($1, $2, $3${named})`, [
+    endpoint,
+    request.url,
+    request.exchange,
+    ...given.map(([, value]) => value),
+  ])
   return { info: { ...endpointInfo(row), ...(made && { secret: made }) }, created: !isKnown }
 }
 
 /** @throws QueueError endpoint_not_found */
 export async function describeEndpoint(executor: Executor, endpoint: string): Promise<EndpointInfo> {
-  const row = await found(executor, endpoint)
-  if (!row) throw new QueueError('endpoint_not_found', `endpoint "${endpoint}" does not exist`)
-  return endpointInfo(row)
-}
-
-async function found(executor: Executor, endpoint: string): Promise<EndpointRow | undefined> {
-  const rows = await call<EndpointRow>(
-    executor,
-    `select * from postbag.endpoint_info as info where info.name = $1 and ${neverCached}`,
-    [endpoint],
+  return endpointInfo(
+    await callOne<EndpointRow>(executor, `select * from postbag.describe_endpoint($1) where ${neverCached}`, [
+      endpoint,
+    ]),
   )
-  return rows[0]
 }
 
 export async function listEndpoints(
@@ -159,7 +161,8 @@ export async function rotateSecret(
   { secret, overlapSeconds = 86_400 }: { readonly secret?: string; readonly overlapSeconds?: number },
 ): Promise<string> {
   const { box } = configured(webhooks)
-  const next = secret === undefined ? newSecret() : checkSecret(secret)
+  if (secret !== undefined) readSecret(secret)
+  const next = secret ?? newSecret()
   await call(executor, 'select postbag.rotate_secret($1, $2, overlap => make_interval(secs => $3::double precision))', [
     endpoint,
     await box.seal(next, endpoint),

@@ -1,8 +1,8 @@
-/* The secrets of endpoints: made, checked, and sealed for the database, where nobody can read them who has not the key of the configuration.
+/* The secrets of endpoints: made, and sealed for the database, where nobody can read them who has not the key of the configuration.
  *
  * Sealed, one is `v1.<key id>.<iv>.<ciphertext>`: AES-256-GCM, base64url, with the endpoint's name as additional data, so that the secret of one
  * endpoint is worth nothing at another. Several keys may be known: the first seals, all open; so a key is replaced without a gap. */
-import { QueueError } from '../errors.ts'
+import { fromBase64, toBase64 } from '../wire.ts'
 
 export interface SecretBox {
   seal(secret: string, endpoint: string): Promise<string>
@@ -15,7 +15,7 @@ const SECRET_BYTES = 32
 
 /** A new secret for HMAC-SHA256, as receivers are told it: whsec_ and 32 random bytes. */
 export function newSecret(): string {
-  return `whsec_${btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(SECRET_BYTES))))}`
+  return `whsec_${toBase64(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)))}`
 }
 
 /** @param keys as in the configuration, which has checked them */
@@ -46,32 +46,11 @@ export function createSecretBox(keys: string): SecretBox {
 }
 
 async function keyOf(text: string): Promise<{ readonly id: string; readonly key: CryptoKey }> {
-  const bytes = fromBase64Url(text)
+  const bytes = fromBase64(text)
   // What tells keys apart, and nothing of the key.
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
   const key = await crypto.subtle.importKey('raw', bytes, 'AES-GCM', false, ['encrypt', 'decrypt'])
   return { id: toBase64Url(digest.subarray(0, 6)), key }
-}
-
-/** A secret that a caller brings.
- * @throws QueueError request_invalid; the secret is not in it */
-export function checkSecret(secret: string): string {
-  const bytes = /^whsec_[\w+/]+={0,2}$/.test(secret) ? decoded(secret.slice('whsec_'.length)) : undefined
-  const seed = /^whsk_[\w+/]+={0,2}$/.test(secret) ? decoded(secret.slice('whsk_'.length)) : undefined
-  if (bytes && bytes.length >= 24 && bytes.length <= 64) return secret
-  if (seed && (seed.length === 32 || seed.length === 64)) return secret
-  throw new QueueError(
-    'request_invalid',
-    'secret must be whsec_ and 24 to 64 bytes as base64, or whsk_ and 32 or 64 bytes as base64 (Ed25519)',
-  )
-}
-
-function decoded(base64: string): Uint8Array<ArrayBuffer> | undefined {
-  try {
-    return fromBase64Url(base64)
-  } catch {
-    return undefined
-  }
 }
 
 const parameters = (iv: Uint8Array<ArrayBuffer>, endpoint: string): AesGcmParams => ({
@@ -81,12 +60,9 @@ const parameters = (iv: Uint8Array<ArrayBuffer>, endpoint: string): AesGcmParams
 })
 
 function toBase64Url(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll('+', '-')
-    .replaceAll('/', '_')
-    .replaceAll('=', '')
+  return toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 }
 
 function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (letter) => letter.charCodeAt(0))
+  return fromBase64(text.replaceAll('-', '+').replaceAll('_', '/'))
 }

@@ -4,6 +4,7 @@
  *   whsec_<base64>   HMAC-SHA256, 24 – 64 bytes: "v1,<base64>"
  *   whsk_<base64>    Ed25519, the seed of 32 bytes, or the seed and the public key: "v1a,<base64>" */
 import { QueueError } from '../errors.ts'
+import { fromBase64, toBase64 } from '../wire.ts'
 
 /** Most imported keys that are kept: to import one takes longer than to sign with it. */
 const MAX_KEYS = 1000
@@ -54,27 +55,36 @@ function signerOf(secret: string): Promise<Signer> {
 }
 
 async function importSigner(secret: string): Promise<Signer> {
-  const bytes = bytesOf(secret)
-  if (secret.startsWith('whsec_') && bytes && bytes.length >= 24 && bytes.length <= 64) {
+  const { version, bytes } = readSecret(secret)
+  if (version === 'v1') {
     const key = await crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign'])
-    return { version: 'v1', algorithm: 'HMAC', key }
+    return { version, algorithm: 'HMAC', key }
   }
-  if (secret.startsWith('whsk_') && bytes && (bytes.length === 32 || bytes.length === 64)) {
-    const pkcs8 = Uint8Array.from([...ED25519_PKCS8, ...bytes.subarray(0, 32)])
-    const key = await crypto.subtle.importKey('pkcs8', pkcs8, 'Ed25519', false, ['sign'])
-    return { version: 'v1a', algorithm: 'Ed25519', key }
-  }
+  const pkcs8 = Uint8Array.from([...ED25519_PKCS8, ...bytes.subarray(0, 32)])
+  const key = await crypto.subtle.importKey('pkcs8', pkcs8, 'Ed25519', false, ['sign'])
+  return { version, algorithm: 'Ed25519', key }
+}
+
+/** What a secret says, which a caller may have brought.
+ * @throws QueueError request_invalid; the secret is not in it */
+export function readSecret(secret: string): Pick<Signer, 'version'> & { readonly bytes: Uint8Array<ArrayBuffer> } {
+  const [, prefix, text = ''] = /^(whsec|whsk)_([A-Za-z0-9+/]+={0,2})$/.exec(secret) ?? []
+  const bytes = decoded(text)
+  const { length } = bytes
+  if (prefix === 'whsec' && length >= 24 && length <= 64) return { version: 'v1', bytes }
+  if (prefix === 'whsk' && (length === 32 || length === 64)) return { version: 'v1a', bytes }
   throw new QueueError(
     'request_invalid',
-    'secret must be whsec_ and 24 to 64 bytes as base64, or whsk_ and 32 or 64 bytes as base64',
+    'secret must be whsec_ and 24 to 64 bytes as base64, or whsk_ and 32 or 64 bytes as base64 (Ed25519)',
   )
 }
 
-function bytesOf(secret: string): Uint8Array<ArrayBuffer> | undefined {
+/** Nothing, if the text is no base64. */
+function decoded(text: string): Uint8Array<ArrayBuffer> {
   try {
-    return Uint8Array.from(atob(secret.slice(secret.indexOf('_') + 1)), (letter) => letter.charCodeAt(0))
+    return fromBase64(text)
   } catch {
-    return undefined
+    return new Uint8Array()
   }
 }
 
@@ -85,8 +95,4 @@ function joined(head: string, body: string | Uint8Array<ArrayBuffer>): Uint8Arra
   bytes.set(encoder.encode(head))
   bytes.set(tail, head.length)
   return bytes
-}
-
-function toBase64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
 }

@@ -67,6 +67,7 @@ for (const [what, secret] of [
   ['too few bytes', `whsec_${randomBytes(23).toString('base64')}`],
   ['too many bytes', `whsec_${randomBytes(65).toString('base64')}`],
   ['what is no base64', 'whsec_not base64!'],
+  ['base64 for URLs', `whsec_${'-_'.repeat(22)}`],
   ['a key of another length', `whsk_${randomBytes(33).toString('base64')}`],
 ] as const) {
   test(`a secret with ${what} is refused, and not named`, async () => {
