@@ -32,6 +32,8 @@ export interface WorkerEnv extends HubEnv {
   readonly POSTBAG_SECRET?: string
   /** Seals the secrets of webhook endpoints. Without it none can be made. (A server process delivers: the Worker does not.) */
   readonly POSTBAG_WEBHOOK_KEY?: string
+  /** true: webhooks may call http and private addresses, for development. */
+  readonly POSTBAG_WEBHOOK_ALLOW_PRIVATE?: string
 }
 
 interface Lifetime {
@@ -46,10 +48,11 @@ export default {
   async fetch(request: Request, env: WorkerEnv, lifetime: Lifetime): Promise<Response> {
     try {
       if (!env.HYPERDRIVE) throw new Error(noDatabase)
+      const { POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE } = env
       app ??= createApp(
         {
           access: tokenAccess(env.POSTBAG_SECRET),
-          webhooks: webhookSettings({ POSTBAG_WEBHOOK_KEY: env.POSTBAG_WEBHOOK_KEY }),
+          webhooks: webhookSettings({ POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE }),
         },
         (line) => console.log(JSON.stringify(line)),
       )

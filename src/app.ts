@@ -12,6 +12,7 @@ import { requestId } from 'hono/request-id'
 import type { AppConfig } from './config.ts'
 import { QueueError } from './errors.ts'
 import { crossOrigin } from './http/cross-origin.ts'
+import { mountDeliveryRoutes } from './http/delivery-routes.ts'
 import { createDoor, type Door, type DoorEnv, type Log, refuseOtherMethods } from './http/door.ts'
 import { mountEndpointRoutes } from './http/endpoint-routes.ts'
 import { mountExchangeRoutes } from './http/exchange-routes.ts'
@@ -27,6 +28,7 @@ import { mountQueueRoutes } from './http/queue-routes.ts'
 import { mountRequestRoutes } from './http/request-routes.ts'
 import { mountStreamRoute } from './http/stream-route.ts'
 import { maxRequestBytes } from './limits.ts'
+import { webhookConfig } from './webhooks/config.ts'
 
 export type { Dependencies, Door, Log } from './http/door.ts'
 /** For entries that lack a setting. */
@@ -87,7 +89,8 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountExchangeRoutes(app, config.access)
   mountPublishRoutes(app, config.access)
   mountImportRoutes(app, config.access)
-  mountEndpointRoutes(app, config)
+  mountEndpointRoutes(app, config.access, webhookConfig(config.webhooks))
+  mountDeliveryRoutes(app, config.access)
   mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)
   refuseOtherMethods(app)

@@ -41,6 +41,8 @@ export const errorStatus = {
   import_conflict: 409,
   /** The exchange has bindings, and was to be deleted only without. */
   exchange_in_use: 409,
+  /** The server has no key to seal the secrets of endpoints with: the message says how to make one. */
+  webhooks_not_configured: 409,
   /** A message that must reach a queue reaches none. Nothing was sent. */
   message_unroutable: 422,
   batch_too_large: 413,
@@ -48,8 +50,6 @@ export const errorStatus = {
   request_too_large: 413,
   /** The queue holds as much as it may. Nothing was sent; try again when consumers have made room. */
   queue_full: 429,
-  /** Endpoints need the server's POSTBAG_WEBHOOK_KEY, which seals their secrets, and it is not set. */
-  webhooks_not_configured: 501,
   /** Something unexpected; the request id finds it in the log. */
   internal: 500,
   /** The database cannot be reached, or is not ready. Try again. */

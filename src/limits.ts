@@ -112,6 +112,11 @@ export const maxEndpointTimeoutSeconds = 60
 /** Most characters of an endpoint's description, and bytes of its metadata and its filter as JSON. */
 export const maxDescriptionLength = 1000
 export const maxMetadataBytes = 4096
+export const maxFilterBytes = 4096
+
+/** Most characters of the name of an application, and of a secret; what they must be besides is said elsewhere. */
+export const maxApplicationLength = 128
+export const maxSecretLength = 200
 
 /** Longest time that a secret signs beside the one that takes its place, in seconds: a week. */
 export const maxOverlapSeconds = 604_800

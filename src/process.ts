@@ -5,8 +5,8 @@ import { coalescing, createApp, type Log } from './app.ts'
 import type { AppConfig } from './config.ts'
 import { connect, preparing } from './db/connect.ts'
 import { createListenHub } from './wakeup/listen-hub.ts'
+import { webhookConfig } from './webhooks/config.ts'
 import { createDeliverer } from './webhooks/deliverer.ts'
-import { webhookConfig } from './webhooks/endpoints.ts'
 import type { Attempt } from './webhooks/outcome.ts'
 
 export interface ProcessOptions extends AppConfig {

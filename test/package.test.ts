@@ -55,6 +55,7 @@ describe('the package', () => {
       'postbag/supabase',
       'postbag/lambda',
       'postbag/vercel',
+      'postbag/endpoints',
       'postbag/sqs-handler',
     ]) {
       const code = `const all = await import('${name}'); if (Object.keys(all).length === 0) throw new Error('empty')`

@@ -16,6 +16,7 @@ import { Ending, exitCodes } from './exit.ts'
 import { requestLog } from './request-log.ts'
 import { stopSignal } from './signals.ts'
 import { portNumber } from './values.ts'
+import { webhooksHere } from './webhook-key.ts'
 
 interface DevOptions {
   readonly port?: number
@@ -64,7 +65,8 @@ async function run(config: ServerConfig, verbose: boolean, stopping: AbortSignal
     if (stopping.aborted) return
     await migrate(databaseUrl, postgres && config.dataFolder)
     if (stopping.aborted) return
-    const server = await listen(config, databaseUrl, verbose)
+    const webhooks = await webhooksHere(config, postgres && config.dataFolder)
+    const server = await listen({ ...config, webhooks }, databaseUrl, verbose)
     try {
       say(`Ready after ${((performance.now() - started) / 1000).toFixed(1)} s.\n`)
       say(banner(config, server.url))

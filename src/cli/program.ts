@@ -12,6 +12,16 @@ import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { addDev } from './dev.ts'
 import { addDoctor } from './doctor.ts'
+import { addEndpointAttempts } from './endpoint/attempts.ts'
+import { addEndpointDelete } from './endpoint/delete.ts'
+import { addEndpointList } from './endpoint/list.ts'
+import { addEndpointRecover } from './endpoint/recover.ts'
+import { addEndpointResend } from './endpoint/resend.ts'
+import { addEndpointRotate } from './endpoint/rotate.ts'
+import { addEndpointSet } from './endpoint/set.ts'
+import { addEndpointShow } from './endpoint/show.ts'
+import { addEndpointSwitches } from './endpoint/switch.ts'
+import { addEndpointTest } from './endpoint/test.ts'
 import { addExchangeBind } from './exchange/bind.ts'
 import { addExchangeBindings } from './exchange/bindings.ts'
 import { addExchangeDeclare } from './exchange/declare.ts'
@@ -97,6 +107,18 @@ export function program(): Command {
   addPolicyDelete(policy)
   addPause(postbag)
   addResume(postbag)
+  postbag.commandsGroup('Webhooks:')
+  const endpoint = postbag.command('endpoint').description('Set, watch and mend endpoints of webhooks.')
+  addEndpointSet(endpoint)
+  addEndpointList(endpoint)
+  addEndpointShow(endpoint)
+  addEndpointDelete(endpoint)
+  addEndpointSwitches(endpoint)
+  addEndpointRotate(endpoint)
+  addEndpointTest(endpoint)
+  addEndpointAttempts(endpoint)
+  addEndpointResend(endpoint)
+  addEndpointRecover(endpoint)
   postbag.commandsGroup('Set up and upkeep:')
   addMigrate(postbag)
   addImportRabbitmq(postbag.command('import').description('Import what another broker exported.'))

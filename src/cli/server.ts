@@ -10,7 +10,7 @@ import { type Command, Option } from 'commander'
 import { type Client, createClient } from '../client/client.ts'
 import { type Answer, type Connection, connect, type Patience } from '../client/connection.ts'
 import type { Effects } from '../client/effects.ts'
-import { serverConfig } from '../config.ts'
+import { serverConfig, webhookSettings } from '../config.ts'
 import { QueueError } from '../errors.ts'
 import { httpUrl } from './values.ts'
 
@@ -106,7 +106,7 @@ async function startInProcess(databaseUrl: string): Promise<{ fetch: Effects['fe
   const { createApp } = await import('../app.ts')
   const { connect: connectDatabase } = await import('../db/connect.ts')
   const { createPollHub } = await import('../wakeup/poll-hub.ts')
-  const app = createApp({ access: { kind: 'open' } })
+  const app = createApp({ access: { kind: 'open' }, webhooks: webhookSettings(process.env) })
   const executor = connectDatabase(databaseUrl, { maxConnections: 4 })
   const hub = createPollHub({ executor })
   return {

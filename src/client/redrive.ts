@@ -22,13 +22,14 @@ export async function redriveAll(
   { connection, path }: RemoteQueue,
   { max = Number.POSITIVE_INFINITY, after, ...request }: RedriveAllRequest,
   { onProgress, signal }: RedriveAllOptions,
+  verb = 'redrive',
 ): Promise<number> {
   let redriven = 0
   let next = after
   do {
     signal?.throwIfAborted()
     const call = { ...request, max: Math.min(MAX_PER_CALL, max - redriven), after: next }
-    const { data } = await connection.call<RedriveResponse>('POST', `${path}/redrive`, call)
+    const { data } = await connection.call<RedriveResponse>('POST', `${path}/${verb}`, call)
     redriven += data.redrivenMessages
     next = data.next
     onProgress?.(redriven, next)

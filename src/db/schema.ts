@@ -139,9 +139,9 @@ export interface PostbagEndpointInfo {
   failures: number | null;
   filter: Json | null;
   headers: Json | null;
-  is_ordered: boolean | null;
   metadata: Json | null;
   name: string | null;
+  ordering: string | null;
   rate: number | null;
   resting_until: Timestamp | null;
   retries_seconds: number[] | null;
@@ -275,6 +275,7 @@ export interface PostbagQueue {
   group_mode: string;
   group_rate: number | null;
   is_endpoint: Generated<boolean>;
+  is_one_group: Generated<boolean>;
   is_volatile: Generated<boolean | null>;
   lease: unknown;
   max_attempts: number | null;

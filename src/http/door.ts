@@ -41,7 +41,8 @@ type Schema = z.ZodType
 
 export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly method: 'get' | 'put' | 'post' | 'delete'
-  /** OpenAPI's form: /v1/queues/{queue}, /v1/exchanges/{exchange}; {id} is that of a message, {reply} that of a reply. */
+  /** OpenAPI's form: /v1/queues/{queue}, /v1/exchanges/{exchange}; {endpoint} is one
+   * of webhooks, whose scope is that of its queue; {id} is that of a message, {reply} that of a reply. */
   readonly path: string
   readonly summary: string
   readonly needs: Action
@@ -72,8 +73,8 @@ export interface Input<Query extends Schema, Body extends Schema> extends Depend
   readonly policy: string
   /** The exchange of the path; empty for an endpoint without one. */
   readonly exchange: string
-  /** The webhook endpoint of the path; empty for one without. */
-  readonly endpoint: string
+  /** The endpoint of webhooks of the path; empty for an endpoint without one. */
+  readonly webhook: string
   /** The message id of the path; empty for an endpoint without one. */
   readonly id: string
   /** The reply id of the path; empty for an endpoint without one. */
@@ -117,14 +118,16 @@ export function endpoint<Query extends Schema, Body extends Schema>(
   })
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
-    const named = context.req.param('queue') ?? context.req.param('exchange') ?? ''
+    const webhook = context.req.param('endpoint')
+    const ownQueue = webhook === undefined ? '' : `webhooks.${webhook}`
+    const named = context.req.param('queue') ?? context.req.param('exchange') ?? ownQueue
     const inQuery = declared.tokenInQuery ? context.req.query('access_token') : undefined
     await authorize(access, context.req.raw, needs, named, inQuery)
     return handle({
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
       policy: hasPolicy ? validate(PolicyName, context.req.param('policy'), 'policy') : '',
       exchange: hasExchange ? validate(ExchangeName, named, 'exchange') : '',
-      endpoint: hasEndpoint ? validate(EndpointName, context.req.param('endpoint'), 'endpoint') : '',
+      webhook: hasEndpoint ? validate(EndpointName, webhook, 'endpoint') : '',
       id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
       reply: hasReply ? validate(ReplyIdParam, context.req.param('reply'), 'id') : '',
       query: (declared.readsBody ? {} : validate(query ?? Nothing, queryOf(context), 'the query')) as Given<
@@ -170,6 +173,12 @@ export function jsonText(context: Context<DoorEnv>, text: string): Response {
 /** What is not declared may not be given: a purge with a filter that does not exist must not purge everything. */
 const Nothing = fields({})
 
+/** For whose name a scope is asked. */
+function scopeOf(path: string): string {
+  if (path.includes('{endpoint}')) return 'webhooks.{endpoint}'
+  return path.includes('{exchange}') ? '{exchange}' : '{queue}'
+}
+
 function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
   const { method, path, summary, needs, query, body, answer, answerLater } = declared
   const { answerType = 'application/json', status = 200, eventTypes } = declared
@@ -178,7 +187,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
     method,
     path,
     summary,
-    description: `Needs the scope ${needs === 'admin' ? 'admin' : `${needs}:{${needs === 'publish' ? 'exchange' : 'queue'}}`}.`,
+    description: `Needs the scope ${needs === 'admin' ? 'admin' : `${needs}:${scopeOf(path)}`}.`,
     security: [{ bearer: [] }],
     request: {
       params: z.object(inPath),

@@ -1,138 +1,110 @@
-/* /v1/endpoints: where webhooks go, and what became of them. */
-import type { AppConfig } from '../config.ts'
+/* /v1/endpoints: where webhooks go. */
+import type { Access } from '../config.ts'
+import type { WebhookConfig } from '../webhooks/config.ts'
 import {
-  changeEndpoint,
   deleteEndpoint,
   describeEndpoint,
-  listAttempts,
   listEndpoints,
-  resend,
   rotateSecret,
   setEndpoint,
-  webhookConfig,
+  switchEndpoint,
 } from '../webhooks/endpoints.ts'
-import type { EndpointRequest as WireEndpoint } from '../wire.ts'
-import { type Door, endpoint as declare } from './door.ts'
+import type { EndpointConfig as WireConfig } from '../wire.ts'
+import { type Door, endpoint } from './door.ts'
 import {
-  AttemptListQuery,
-  AttemptListResponse,
   DeletedEndpoint,
+  EndpointConfig,
   EndpointInfo,
   EndpointListQuery,
   EndpointListResponse,
-  EndpointRequest,
-  ResendRequest,
-  ResendResponse,
-  RotateRequest,
-  RotateResponse,
+  RotateSecretRequest,
 } from './endpoint-schemas.ts'
 
-const changes = {
-  enable: 'Deliver to it again, and what is published from now on; let it rest no longer.',
-  disable: 'Deliver nothing to it, and let nothing that is published wait for it.',
-  pause: 'Deliver nothing to it; what is published waits.',
-  resume: 'Deliver to it again what has waited.',
-} as const
-
-export function mountEndpointRoutes(door: Door, { access, webhooks: settings }: AppConfig): void {
-  const webhooks = webhookConfig(settings)
-  const path = '/v1/endpoints/{endpoint}'
-  declare(
+export function mountEndpointRoutes(door: Door, access: Access, webhooks: WebhookConfig | undefined): void {
+  endpoint(
     door,
     access,
     {
       method: 'put',
-      path,
-      summary: 'Create a webhook endpoint, or replace all of it but its secret.',
+      path: '/v1/endpoints/{endpoint}',
+      summary:
+        'Create an endpoint of webhooks, or replace its configuration; the answer to who makes it shows its secret, once.',
       needs: 'admin',
-      body: EndpointRequest,
+      body: EndpointConfig,
       answer: EndpointInfo,
     },
-    async ({ endpoint, body, executor, context }) => {
-      const { info, created } = await setEndpoint(executor, webhooks, endpoint, body as WireEndpoint)
+    async ({ webhook, body, executor, context }) => {
+      const { info, created } = await setEndpoint(executor, webhook, body as WireConfig, webhooks)
       return context.json(info, created ? 201 : 200)
     },
   )
-  declare(
-    door,
-    access,
-    { method: 'get', path, summary: 'An endpoint, and how it is.', needs: 'admin', answer: EndpointInfo },
-    async ({ endpoint, executor, context }) => context.json(await describeEndpoint(executor, endpoint)),
-  )
-  declare(
+  endpoint(
     door,
     access,
     {
-      method: 'delete',
-      path,
-      summary: 'Delete an endpoint, with all that waits for it.',
+      method: 'get',
+      path: '/v1/endpoints/{endpoint}',
+      summary: "An endpoint's configuration, and how it is.",
       needs: 'admin',
-      answer: DeletedEndpoint,
+      answer: EndpointInfo,
     },
-    async ({ endpoint, executor, context }) =>
-      context.json({ deletedDeliveries: await deleteEndpoint(executor, endpoint) }),
+    async ({ webhook, executor, context }) => context.json(await describeEndpoint(executor, webhook)),
   )
-  declare(
+  endpoint(
     door,
     access,
     {
       method: 'get',
       path: '/v1/endpoints',
-      summary: 'Endpoints by name, a page at a time.',
+      summary: 'Endpoints by name, of one application or all, a page at a time.',
       needs: 'admin',
       query: EndpointListQuery,
       answer: EndpointListResponse,
     },
     async ({ query, executor, context }) => context.json(await listEndpoints(executor, query)),
   )
-  for (const change of ['enable', 'disable', 'pause', 'resume'] as const) {
-    declare(
+  endpoint(
+    door,
+    access,
+    {
+      method: 'delete',
+      path: '/v1/endpoints/{endpoint}',
+      summary: 'Delete an endpoint and all that waits for it.',
+      needs: 'admin',
+      answer: DeletedEndpoint,
+    },
+    async ({ webhook, executor, context }) =>
+      context.json({ deletedDeliveries: await deleteEndpoint(executor, webhook) }),
+  )
+  endpoint(
+    door,
+    access,
+    {
+      method: 'post',
+      path: '/v1/endpoints/{endpoint}/secret/rotate',
+      summary: 'Sign with another secret, for a while also with those before it; the answer shows a new one, once.',
+      needs: 'admin',
+      body: RotateSecretRequest,
+      answer: EndpointInfo,
+    },
+    async ({ webhook, body, executor, context }) => context.json(await rotateSecret(executor, webhook, body, webhooks)),
+  )
+
+  for (const [verb, summary] of [
+    ['enable', 'Deliver again to an endpoint that was disabled or rests.'],
+    ['disable', 'Deliver nothing, and let nothing that is published wait for it.'],
+    ['pause', 'Deliver nothing, until it is resumed; what is published waits.'],
+    ['resume', 'Deliver again to an endpoint that was paused.'],
+  ] as const) {
+    endpoint(
       door,
       access,
-      { method: 'post', path: `${path}/${change}`, summary: changes[change], needs: 'admin', answer: EndpointInfo },
-      async ({ endpoint, executor, context }) => context.json(await changeEndpoint(executor, endpoint, change)),
+      { method: 'post', path: `/v1/endpoints/{endpoint}/${verb}`, summary, needs: 'admin', answer: EndpointInfo },
+      async ({ webhook, executor, hub, context }) => {
+        const info = await switchEndpoint(executor, webhook, verb)
+        hub.poke(`webhooks.${webhook}`)
+        return context.json(info)
+      },
     )
   }
-  declare(
-    door,
-    access,
-    {
-      method: 'post',
-      path: `${path}/secret/rotate`,
-      summary: 'A new secret; the old one signs beside it for a while.',
-      needs: 'admin',
-      body: RotateRequest,
-      answer: RotateResponse,
-    },
-    async ({ endpoint, body, executor, context }) =>
-      context.json({ secret: await rotateSecret(executor, webhooks, endpoint, body) }),
-  )
-  declare(
-    door,
-    access,
-    {
-      method: 'get',
-      path: `${path}/attempts`,
-      summary: 'Attempts to deliver, the newest first.',
-      needs: 'admin',
-      query: AttemptListQuery,
-      answer: AttemptListResponse,
-    },
-    async ({ endpoint, query, executor, context }) => context.json(await listAttempts(executor, endpoint, query)),
-  )
-  declare(
-    door,
-    access,
-    {
-      method: 'post',
-      path: `${path}/resend`,
-      summary: 'Deliver an event once more, whatever came of it before.',
-      needs: 'admin',
-      body: ResendRequest,
-      answer: ResendResponse,
-      status: 201,
-    },
-    async ({ endpoint, body, executor, context }) =>
-      context.json({ id: await resend(executor, endpoint, body.eventId) }, 201),
-  )
 }

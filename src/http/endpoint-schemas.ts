@@ -1,107 +1,154 @@
-/* The shapes of webhook endpoints and of the attempts to deliver to them. */
+/* The shapes of endpoints of webhooks: what they are, what was tried, what is to be delivered anew. Errors show no value of a header and no
+ * secret. */
 import { z } from '@hono/zod-openapi'
 import * as limits from '../limits.ts'
 import {
   fields,
-  flag,
   fromText,
-  headers,
+  isStorable,
   number,
   oneOf,
   otherExchange,
   required,
+  routingKey,
   rule,
+  seconds,
   shortText,
+  storable,
   wholeNumber,
 } from './fields.ts'
-import { settingsGoTogether } from './queue-schemas.ts'
+import { RedriveRequest } from './queue-schemas.ts'
+import { MessageId } from './schemas.ts'
 
-const text = (max: number, description: string) =>
-  z
-    .string(rule('a string'))
-    .max(max, rule(`at most ${max} characters`))
-    .describe(description)
+const states = ['enabled', 'resting', 'paused', 'disabled'] as const
+const outcomes = ['delivered', 'failed'] as const
+const endpointOrders = ['none', 'group', 'endpoint'] as const
 
-const secret = text(200, 'whsec_ and 24 to 64 bytes as base64, or whsk_ and an Ed25519 seed.')
-
-const metadata = headers('What you want to know of it: strings by name.').superRefine((given, context) => {
-  if (JSON.stringify(given ?? {}).length > limits.maxMetadataBytes) {
-    context.addIssue({ code: 'custom', message: `must be at most ${limits.maxMetadataBytes} bytes of JSON` })
-  }
-})
-
-const filter = fields({
-  headers: headers('Headers that an event must have, with these values.'),
-  body: z.unknown().optional().describe('JSON that the body must contain.'),
-})
-
-const configShape = {
-  url: text(2048, 'https, to a public address.'),
-  exchange: required(otherExchange('Whose events it gets: a topic, direct or fanout exchange.')),
-  eventTypes: z
-    .array(text(limits.maxRoutingKeyLength, 'A routing key, or a pattern.'), rule('an array of strings'))
-    .min(1, rule(`1 to ${limits.maxEventTypes} event types`))
-    .max(limits.maxEventTypes, rule(`1 to ${limits.maxEventTypes} event types`))
+/** A list whose length has bounds. */
+function list<Schema extends z.ZodType>(schema: Schema, min: number, max: number, description: string) {
+  return z
+    .array(schema, rule('an array'))
+    .superRefine(({ length }, context) => {
+      if (length >= min && length <= max) return
+      context.addIssue({ code: 'custom', message: `must be between ${min} and ${max}, got ${length}` })
+    })
     .optional()
-    .describe('Which events: their routing keys, as patterns where the exchange is a topic. Default ["#"], all.'),
-  filter: filter.optional().describe('Only events that contain all of it.'),
-  application: shortText(128, 'Whose it is: a customer, a tenant.'),
-  headers: headers('Headers of its requests.'),
-  description: text(limits.maxDescriptionLength, 'For people.').optional(),
-  metadata,
+    .describe(description)
+}
+
+/** Strings by name, of which none is ever shown. */
+function strings(maxBytes: number, description: string) {
+  return z
+    .record(z.string(), z.string({ error: 'must be a string' }), { error: 'must be an object of strings' })
+    .superRefine((given, context) => {
+      const bytes = new TextEncoder().encode(JSON.stringify(given)).length
+      if (bytes > maxBytes) {
+        context.addIssue({ code: 'custom', message: `must be at most ${maxBytes} bytes of JSON, got ${bytes}` })
+      }
+      if (!Object.entries(given).flat().every(isStorable)) {
+        context.addIssue({ code: 'custom', message: `must be ${storable}` })
+      }
+    })
+    .optional()
+    .describe(description)
+}
+
+const secret = z
+  .string({ error: 'must be a string' })
+  .max(limits.maxSecretLength, { error: `must have at most ${limits.maxSecretLength} characters` })
+  .optional()
+  .describe(
+    '"whsec_" or "whsk_" and base64 (Standard Webhooks 1.0). Default: a new one, which the answer shows this once.',
+  )
+
+const EndpointFilter = fields({
+  headers: strings(limits.maxFilterBytes, 'Headers that the event must have.'),
+  body: z.unknown().optional().describe('JSON that the body must contain, in the sense of jsonb (@>).'),
+})
+
+export const EndpointConfig = fields({
+  url: z.string(rule('a string')).describe('Where to: https, a public host, at most 2048 characters.'),
+  exchange: required(otherExchange('What is published there is delivered; of type topic, direct or fanout.')),
+  eventTypes: list(
+    required(routingKey('A pattern of routing keys.')),
+    1,
+    limits.maxEventTypes,
+    'Patterns of routing keys, as for bindings. Default ["#"]: everything, of a topic exchange.',
+  ),
+  application: shortText(limits.maxApplicationLength, 'Whose it is; endpoints can be listed by it.'),
+  filter: EndpointFilter.optional().describe('Only events that contain all of it. Default: all.'),
+  headers: strings(limits.maxHeadersBytes, 'Of the requests.'),
+  description: shortText(limits.maxDescriptionLength, 'For people.'),
+  metadata: strings(limits.maxMetadataBytes, 'For programs.'),
   timeoutSeconds: number(
     limits.minEndpointTimeoutSeconds,
     limits.maxEndpointTimeoutSeconds,
-    'How long an attempt may take. Default 15.',
+    'How long the receiver has to answer. Default 15.',
   ),
-  retriesSeconds: z
-    .array(required(number(0, limits.maxRetrySeconds, 'A pause.')), rule('an array of numbers'))
-    .max(limits.maxRetries, rule(`at most ${limits.maxRetries} pauses`))
-    .optional()
-    .describe(
-      'How long to wait after each failed attempt; after the last it is a dead letter. Default as Standard Webhooks says.',
-    ),
-  ratePerSecond: number(limits.minRatePerSecond, limits.maxRatePerSecond, 'Requests in a second. Default: no limit.'),
-  rateBurst: wholeNumber(1, limits.maxRateBurst, 'How many of them at once after a pause.'),
-  concurrency: wholeNumber(1, limits.maxInFlight, 'Requests at a time. Default 10.'),
-  ordered: flag('true: events of a group one after the other, each after the one before it arrived. Default false.'),
-}
+  retriesSeconds: list(
+    required(seconds(limits.maxRetrySeconds, 'A pause.')),
+    0,
+    limits.maxRetries,
+    'How long to wait after each failed attempt. Default 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400.',
+  ),
+  ratePerSecond: number(
+    limits.minRatePerSecond,
+    limits.maxRatePerSecond,
+    'Most deliveries in a second. Default: no limit.',
+  ),
+  rateBurst: wholeNumber(
+    1,
+    limits.maxRateBurst,
+    'How many of them at once after a pause. Default: those of one second.',
+  ),
+  concurrency: wholeNumber(1, limits.maxInFlight, 'Most deliveries under way. Default 10.'),
+  order: oneOf(
+    endpointOrders,
+    'Whose events are delivered one after the other: of a group, or all of them. Default none.',
+  ),
+  secret,
+})
+  .superRefine(({ rateBurst, ratePerSecond }, context) => {
+    if (rateBurst === undefined || ratePerSecond !== undefined) return
+    const message = `must not be given without ratePerSecond, got ${rateBurst}`
+    context.addIssue({ code: 'custom', path: ['rateBurst'], message })
+  })
+  .openapi('EndpointConfig')
 
-export const EndpointRequest = fields({ ...configShape, secret: secret.optional() })
-  .superRefine(settingsGoTogether)
-  .openapi('EndpointRequest')
+const text = z.record(z.string(), z.string())
+const time = z.iso.datetime().optional()
 
 export const EndpointInfo = z
   .object({
     name: z.string(),
+    application: z.string().optional(),
     url: z.string(),
     exchange: z.string(),
     eventTypes: z.array(z.string()),
-    filter: z.object({ headers: z.record(z.string(), z.string()).optional(), body: z.unknown().optional() }).optional(),
-    application: z.string().optional(),
-    headers: z.record(z.string(), z.string()),
+    filter: z.object({ headers: text.optional(), body: z.unknown().optional() }).optional(),
+    headers: text,
     description: z.string().optional(),
-    metadata: z.record(z.string(), z.string()),
+    metadata: text,
     timeoutSeconds: z.number(),
     retriesSeconds: z.array(z.number()),
     ratePerSecond: z.number().optional(),
     rateBurst: z.int().optional(),
     concurrency: z.int(),
-    ordered: z.boolean(),
-    state: z.enum(['enabled', 'resting', 'paused', 'disabled']),
-    disabledAt: z.iso.datetime().optional(),
+    order: z.enum(endpointOrders),
+    state: z.enum(states),
+    disabledAt: time,
     disabledBecause: z.enum(['asked', 'gone', 'failing']).optional(),
     failures: z.int(),
-    failingSince: z.iso.datetime().optional(),
-    restingUntil: z.iso.datetime().optional(),
+    failingSince: time,
+    restingUntil: time,
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),
-    secret: z.string().optional().describe('Only in the answer of the call that made it.'),
+    secret: z.string().optional().describe('Only in the answer to the call that made it.'),
   })
   .openapi('EndpointInfo')
 
 export const EndpointListQuery = fields({
-  application: z.string().max(128).optional().describe('Only those of this application.'),
+  application: shortText(limits.maxApplicationLength, 'Only those of this application.'),
   after: z.string().max(71).optional().describe('The `next` of the page before.'),
   max: fromText(wholeNumber(1, limits.maxBatch, 'Most endpoints. Default 100.')),
 })
@@ -112,53 +159,67 @@ export const EndpointListResponse = z
 
 export const DeletedEndpoint = z.object({ deletedDeliveries: z.int() }).openapi('DeletedEndpoint')
 
-export const RotateRequest = fields({
-  secret: secret.optional(),
-  overlapSeconds: number(0, limits.maxOverlapSeconds, 'How long the old secret signs beside it. Default 86400.'),
-}).openapi('RotateRequest')
-
-export const RotateResponse = z.object({ secret: z.string() }).openapi('RotateResponse')
+export const RotateSecretRequest = fields({
+  overlapSeconds: seconds(limits.maxOverlapSeconds, 'How long the secrets before it go on signing. Default 86400.'),
+  secret,
+}).openapi('RotateSecretRequest')
 
 export const AttemptListQuery = fields({
-  outcome: oneOf(['delivered', 'failed'], 'Only attempts of this outcome.'),
-  id: z
-    .string()
-    .regex(/^[0-9]{1,18}$/, rule('the id of a delivery'))
-    .optional()
-    .describe('Only those of this delivery.'),
-  before: z
-    .string()
-    .regex(/^[0-9]{1,18}$/, rule('the next of a page'))
-    .optional()
-    .describe('The `next` of the page before.'),
+  outcome: oneOf(outcomes, 'Only attempts that came out so.'),
+  id: MessageId.optional().describe('Only those of this delivery.'),
+  before: MessageId.optional().describe('The `next` of the page before.'),
   max: fromText(wholeNumber(1, limits.maxBatch, 'Most attempts. Default 100.')),
 })
 
 export const AttemptListResponse = z
   .object({
     attempts: z.array(
-      z.object({
-        attempt: z.string(),
-        id: z.string(),
-        eventId: z.string().optional(),
-        type: z.string().optional(),
-        number: z.int(),
-        startedAt: z.iso.datetime(),
-        millis: z.int(),
-        outcome: z.enum(['delivered', 'failed']),
-        status: z.int().optional(),
-        error: z.string().optional(),
-        detail: z.string().optional(),
-        responseHeaders: z.record(z.string(), z.string()).optional(),
-        responseBody: z.string().optional(),
-      }),
+      z
+        .object({
+          attempt: z.string(),
+          id: z.string(),
+          eventId: z.string().optional(),
+          type: z.string().optional(),
+          number: z.int(),
+          startedAt: z.iso.datetime(),
+          millis: z.int(),
+          outcome: z.enum(outcomes),
+          status: z.int().optional(),
+          error: z.string().optional(),
+          detail: z.string().optional(),
+          responseHeaders: text.optional(),
+          responseBody: z.string().optional(),
+        })
+        .openapi('DeliveryAttempt'),
     ),
     next: z.string().optional(),
   })
   .openapi('AttemptListResponse')
 
 export const ResendRequest = fields({
-  eventId: z.string(rule('a string')).regex(/^evt_[0-9]{1,18}$/, rule('the id of an event, such as evt_4711')),
+  eventId: z.string(rule('a string')).regex(/^evt_[0-9]{1,18}$/, rule('the id of an event')),
 }).openapi('ResendRequest')
 
 export const ResendResponse = z.object({ id: z.string() }).openapi('ResendResponse')
+
+export const TestEventResponse = z.object({ id: z.string(), eventId: z.string() }).openapi('TestEventResponse')
+
+const { target: _, ...recoverShape } = RedriveRequest.shape
+
+export const RecoverRequest = fields(recoverShape).openapi('RecoverRequest')
+
+export const EndpointStatistics = z
+  .object({
+    state: z.enum(states),
+    waiting: z.int(),
+    leased: z.int(),
+    dead: z.int(),
+    oldestReadyAt: time,
+    countedAt: z.iso.datetime(),
+    capped: z.boolean(),
+    attempts: z.int(),
+    successRate: z.number().optional(),
+    p50Millis: z.int().optional(),
+    p95Millis: z.int().optional(),
+  })
+  .openapi('EndpointStatistics')

@@ -1,6 +1,7 @@
 /* The real server over a real Postgres, until the test file ends, and a queue for each test. */
 import { after } from 'node:test'
 import type { NodeServer } from '../../functions/node.ts'
+import { createEndpointClient, type EndpointClient } from '../../src/client/endpoints.ts'
 import { type Client, createClient, type MessageState, type Queue, type QueueConfig } from '../../src/client/index.ts'
 import { createDatabase } from '../support/database.ts'
 import { startOpenServer } from '../support/open-server.ts'
@@ -10,6 +11,8 @@ import { onlyGrace } from './manual-clock.ts'
 export interface RealServer {
   /** Sleeps only as long as a stopping consumer must, and tries nothing twice. */
   readonly client: Client
+  /** The same for endpoints of webhooks. */
+  readonly endpoints: EndpointClient
   /** One that no other test has. */
   createQueue(config?: QueueConfig): Promise<Queue>
   /** Of all messages of a queue, in the order they were sent. */
@@ -28,10 +31,12 @@ export async function startRealServer(): Promise<RealServer> {
   const database = await createDatabase()
   const server = await startOpenServer(database.url)
   servers.push(server)
-  const client = createClient({ url: server.url, sleep: onlyGrace, retries: 0 })
+  const options = { url: server.url, sleep: onlyGrace, retries: 0 } as const
+  const client = createClient(options)
   let made = 0
   return {
     client,
+    endpoints: createEndpointClient(options),
     async createQueue(config) {
       const queue = client.queue(`queue-${++made}`)
       await queue.create(config)

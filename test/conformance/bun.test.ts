@@ -6,7 +6,10 @@ import { conformanceOf } from './suite.ts'
 
 conformanceOf({
   name: 'Bun',
-  start: ({ databaseUrl, secret, onLog }) =>
-    startBun(bunProgram, { env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, PORT: '0' }, onLog }),
+  start: ({ databaseUrl, secret, webhooks, onLog }) =>
+    startBun(bunProgram, {
+      env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, ...webhooks, PORT: '0' },
+      onLog,
+    }),
   leave: leaveByFetch,
 })

@@ -6,6 +6,7 @@ import { cloudEventCases } from './cloudevents.ts'
 import { deadLetterCases } from './dead-letters.ts'
 import { dedupCases } from './dedups.ts'
 import { durabilityCases } from './durabilities.ts'
+import { endpointCases } from './endpoints.ts'
 import { exchangeCases } from './exchanges.ts'
 import { groupCases } from './groups.ts'
 import { importCases } from './imports.ts'
@@ -50,6 +51,7 @@ export const cases: readonly Case[] = [
   ...searchCases,
   ...exchangeCases,
   ...publishCases,
+  ...endpointCases,
   ...waitCases,
   ...streamCases,
   ...requestCases,

@@ -7,9 +7,9 @@ const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta
 
 conformanceOf({
   name: 'Cloudflare Worker with a Durable Object',
-  start: ({ databaseUrl, secret, onLog }) =>
+  start: ({ databaseUrl, secret, webhooks, onLog }) =>
     startWorker(entry, databaseUrl, {
-      vars: { POSTBAG_SECRET: secret, DATABASE_DIRECT_URL: databaseUrl },
+      vars: { POSTBAG_SECRET: secret, ...webhooks, DATABASE_DIRECT_URL: databaseUrl },
       hub: true,
       onLog,
     }),

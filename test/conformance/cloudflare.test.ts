@@ -7,7 +7,7 @@ const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta
 
 conformanceOf({
   name: 'Cloudflare Worker',
-  start: ({ databaseUrl, secret, onLog }) =>
-    startWorker(entry, databaseUrl, { vars: { POSTBAG_SECRET: secret }, onLog }),
+  start: ({ databaseUrl, secret, webhooks, onLog }) =>
+    startWorker(entry, databaseUrl, { vars: { POSTBAG_SECRET: secret, ...webhooks }, onLog }),
   leave: leaveWorker,
 })

@@ -6,7 +6,10 @@ import { conformanceOf } from './suite.ts'
 
 conformanceOf({
   name: 'Deno',
-  start: ({ databaseUrl, secret, onLog }) =>
-    startDeno(denoProgram, { env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, PORT: '0' }, onLog }),
+  start: ({ databaseUrl, secret, webhooks, onLog }) =>
+    startDeno(denoProgram, {
+      env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, ...webhooks, PORT: '0' },
+      onLog,
+    }),
   leave: leaveByFetch,
 })

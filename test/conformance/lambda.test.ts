@@ -13,8 +13,13 @@ for (const { front, handler, buffers } of [
   conformanceOf({
     name: `AWS Lambda behind ${front}`,
     cannot: ['sees clients leave', 'hands on large requests', 'hands on broken text', ...buffers],
-    start: ({ databaseUrl, secret, onLog }) =>
-      startLambda(entry, { env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret }, front, handler, onLog }),
+    start: ({ databaseUrl, secret, webhooks, onLog }) =>
+      startLambda(entry, {
+        env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, ...webhooks },
+        front,
+        handler,
+        onLog,
+      }),
     leave: leaveByFetch,
   })
 }

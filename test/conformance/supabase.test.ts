@@ -7,7 +7,10 @@ import { conformanceOf } from './suite.ts'
 
 conformanceOf({
   name: 'Supabase Edge',
-  start: ({ databaseUrl, secret, onLog }) =>
-    startDeno(supabaseProgram, { env: { SUPABASE_DB_URL: databaseUrl, POSTBAG_SECRET: secret }, onLog }),
+  start: ({ databaseUrl, secret, webhooks, onLog }) =>
+    startDeno(supabaseProgram, {
+      env: { SUPABASE_DB_URL: databaseUrl, POSTBAG_SECRET: secret, ...webhooks },
+      onLog,
+    }),
   leave: leaveByFetch,
 })

@@ -1,10 +1,12 @@
 /* What a case sees of the runtime it runs against, and the plain HTTP with which it talks to it. */
 import assert from 'node:assert/strict'
+import type { WebhookSettings } from '../../src/config.ts'
 import { type ErrorCode, errorStatus } from '../../src/errors.ts'
 import { signToken } from '../../src/http/token.ts'
 import type { Problem } from '../../src/wire.ts'
 import type { TestDatabase } from '../support/database.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
+import type { Receiver } from '../webhooks/webhook-receiver.ts'
 
 /** What not every platform gives: to tell the server when a client goes away; to hand on requests of 16 MiB, and bytes as they are where
  * their type says text; to hand on an answer while it is written. */
@@ -27,10 +29,14 @@ export interface Target {
   readonly url: string
   /** What it signs tokens with. */
   readonly secret: string
+  /** Its settings of webhooks. */
+  readonly webhooks: WebhookSettings
   /** A token that may do everything. */
   readonly token: string
   /** Its database, from inside. */
   readonly database: TestDatabase
+  /** A receiver of webhooks. What ends in /503 it answers with 503, and so on; the rest with 200. */
+  readonly receiver: Receiver
   /** What stands between it and the database. */
   readonly proxy: TcpProxy
   /** What it has logged, oldest first. */

@@ -7,8 +7,8 @@ import { conformanceOf } from './suite.ts'
 conformanceOf({
   name: 'Vercel function',
   cannot: ['hands on large requests'],
-  start({ databaseUrl, secret, onLog }) {
-    Object.assign(process.env, { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret })
+  start({ databaseUrl, secret, webhooks, onLog }) {
+    Object.assign(process.env, { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, ...webhooks })
     console.log = onLog
     return startVercel(vercel.fetch)
   },

@@ -135,7 +135,7 @@ describe('deliveries', () => {
   })
 
   test('of a group that is ordered wait for the one before them, however often that fails', async () => {
-    const one = await newEndpoint(pool, { is_ordered: true })
+    const one = await newEndpoint(pool, { ordering: 'group' })
     await publishBatch(
       pool,
       one.exchange,
@@ -147,15 +147,51 @@ describe('deliveries', () => {
       return claimed.map(({ body }) => body)
     }
 
-    const [first, ...rest] = await claimOf(pool, one.endpoint, at(0))
-    await settle(pool, first ? [first] : [], failed, at(0))
-    // Those that were behind it go back, too.
-    assert.deepEqual(
-      (await settle(pool, rest, delivered, at(0))).map(({ outcome }) => outcome),
-      ['lease_lost', 'lease_lost'],
-    )
+    assert.deepEqual(await turn(0, failed), ['1'])
     assert.deepEqual(await turn(1, delivered), [])
-    assert.deepEqual([await turn(10, delivered), await turn(11, delivered)], [['1'], ['2', '3']])
+    assert.deepEqual(
+      [await turn(10, delivered), await turn(11, delivered), await turn(12, delivered)],
+      [['1'], ['2'], ['3']],
+    )
+  })
+
+  test('of an endpoint in order wait for the one before them, whatever their groups, until it arrives or has failed for good', async () => {
+    const exchange = await newExchange(pool, 'topic')
+    const one = await newEndpoint(pool, { ordering: 'endpoint', retries: ['10 s'] }, exchange)
+    const other = await newEndpoint(pool, {}, exchange)
+    await publishBatch(pool, exchange, [{ body: 1 }, { body: 2, group: 'g' }, { body: 3, group: 'h' }])
+    await publishBatch(pool, exchange, [{ body: 4 }])
+    const bodies: string[] = []
+    for (const [moment, result] of [
+      [0, failed],
+      [1, delivered],
+      [20, failed],
+      [21, delivered],
+      [22, delivered],
+      [23, delivered],
+      [24, delivered],
+    ] as const) {
+      const claimed = await claim(pool, at(moment))
+      const own = claimed.filter(({ endpoint }) => endpoint === one.endpoint)
+      if (own.length > 0) await settle(pool, own, result, at(moment))
+      bodies.push(own.map(({ body }) => body).join())
+      if (moment === 0) assert.equal(claimed.filter(({ endpoint }) => endpoint === other.endpoint).length, 4)
+    }
+
+    assert.deepEqual(bodies, ['1', '', '1', '2', '3', '4', ''])
+  })
+
+  test('that are recovered are the same events to their receivers, and kept as long as they wait', async () => {
+    const one = await newEndpoint(pool, { retries: [] })
+    await publishBatch(pool, one.exchange, [{ body: { a: 1 } }], { now: at(-40 * 86_400) })
+    const first = only(await claimOf(pool, one.endpoint, at(0)))
+    await settle(pool, [first], failed, at(0))
+
+    await on(pool, `webhooks.${one.endpoint}`).redrive({ now: at(1) })
+    for (let round = 0; round < 3; round++) await call(pool, 'forget_bodies', { most: 10_000, now: at(2) })
+
+    const again = only(await claimOf(pool, one.endpoint, at(3)))
+    assert.deepEqual([again.id, again.event_id, again.body, again.attempts], [first.id, first.event_id, '{"a": 1}', 1])
   })
 })
 

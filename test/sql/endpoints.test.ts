@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { claim, claimOf, type Delivery, delivered, newEndpoint, secrets, settle } from '../support/sql-endpoints.ts'
 import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
-import { at, call, only } from '../support/sql-verbs.ts'
+import { at, backendOf, call, only, type Session, waitsForLock } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -33,7 +33,7 @@ describe('an endpoint', () => {
       rate: null,
       burst: null,
       concurrency: 10,
-      is_ordered: false,
+      ordering: 'none',
       state: 'enabled',
       disabled_at: null,
       disabled_because: null,
@@ -75,6 +75,7 @@ describe('an endpoint', () => {
     ['a filter of something else', { filter: '{"path":1}' }, /filter must be/],
     ['headers that are no strings', { headers: '{"a":1}' }, /headers must be an object of strings/],
     ['a pause that is too long', { retries: ['8 days'] }, /retries must be between 0 and 604800 seconds each/],
+    ['an order that is none', { ordering: 'strict' }, /order must be none, group or endpoint, got strict/],
     ['a long timeout', { timeout: '61 s' }, /endpoint_timeout_is_1_to_60_seconds/],
     ['an exchange that is not there', { exchange: 'nowhere' }, /exchange "nowhere" does not exist/],
   ] as const) {
@@ -88,6 +89,30 @@ describe('an endpoint', () => {
       await assert.rejects(call(pool, 'describe_queue', { queue: 'webhooks.refused' }), { code: 'PB001' })
     })
   }
+
+  test('that two make at the same time has the secret of the one that was first, and the other is told that it was there', async () => {
+    const exchange = await newExchange(pool, 'topic')
+    const first = await db.connect()
+    const second = await db.connect()
+    const set = (session: Session, sealed: string) =>
+      call(session, 'set_endpoint', {
+        ...{ endpoint: 'raced', url: `https://example.com/${sealed}`, exchange },
+        first_secrets: JSON.stringify([{ sealed }]),
+      })
+    await first.query('begin')
+    const made = only(await set(first, 'a'))
+    const backend = await backendOf(second)
+    const waiting = set(second, 'b')
+    await waitsForLock(pool, backend)
+    await first.query('commit')
+    const found = only(await waiting)
+
+    assert.deepEqual(made['created_at'], made['updated_at'])
+    assert.notDeepEqual(found['created_at'], found['updated_at'])
+    assert.equal(found['url'], 'https://example.com/b')
+    const { rows } = await pool.query("select secrets from postbag.endpoint where name = 'raced'")
+    assert.deepEqual(rows[0].secrets, [{ sealed: 'a' }])
+  })
 
   test('that is deleted is gone with what waits for it', async () => {
     const one = await newEndpoint(pool)

@@ -46,7 +46,7 @@ export function runBlocks(page: string, blocks: readonly Block[], prelude = ''):
 
     before(async () => {
       database = await createDatabase()
-      server = await startOpenServer(database.url, { webhooks: { keys: `${'A'.repeat(43)}=`, allowPrivate: true } })
+      server = await startOpenServer(database.url)
       folder = await mkdtemp(join(root, '.page-'))
     })
     after(async () => {

@@ -1,10 +1,9 @@
 /* Webhooks of a server, over HTTP: endpoints, their secrets, what arrives, and what is known of it afterwards. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { after, before, describe, test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { type NodeServer, startServer } from '../../functions/node.ts'
-import { signToken } from '../../src/http/token.ts'
-import type { AttemptListResponse, EndpointInfo, EndpointListResponse, Problem } from '../../src/wire.ts'
+import type { AttemptListResponse, EndpointInfo, EndpointListResponse } from '../../src/wire.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
 import { type Receiver, startReceiver, verified } from './webhook-receiver.ts'
@@ -172,106 +171,4 @@ test('a server that stops ends what is under way, and another delivers it', asyn
   server = await start({ keys, allowPrivate: true })
 
   await until('a delivery', async () => (await attempts(one.name)).find(({ outcome }) => outcome === 'delivered'))
-})
-
-describe('refused is', () => {
-  const url = 'https://example.com/'
-  for (const [what, body, detail] of [
-    ['a URL that is none', { url: 'x', exchange: 'events' }, /^url must/],
-    ['an exchange that is not there', { url, exchange: 'nowhere' }, /^exchange "nowhere" does not exist$/],
-    ['no exchange', { url }, /^exchange/],
-    ['an unknown field', { url, exchange: 'events', path: '/' }, /^the request body has the unknown field path/],
-    ['no event type', { url, exchange: 'events', eventTypes: [] }, /^eventTypes must be 1 to 100 event types/],
-    [
-      'a long timeout',
-      { url, exchange: 'events', timeoutSeconds: 61 },
-      /^timeoutSeconds must be between 1 and 60, got 61$/,
-    ],
-    [
-      'a burst alone',
-      { url, exchange: 'events', rateBurst: 5 },
-      /^rateBurst must not be given without ratePerSecond, got 5$/,
-    ],
-    [
-      'a header of the connection',
-      { url, exchange: 'events', headers: { host: 'a' } },
-      /^headers must not set what belongs to the connection/,
-    ],
-    [
-      'a filter of something else',
-      { url, exchange: 'events', filter: { path: 1 } },
-      /^filter has the unknown field path/,
-    ],
-    [
-      'too many pauses',
-      { url, exchange: 'events', retriesSeconds: Array(51).fill(1) },
-      /^retriesSeconds must be at most 50 pauses/,
-    ],
-  ] as const) {
-    test(what, async () => {
-      const { status, answer } = await call<Problem>('PUT', '/v1/endpoints/refused', body)
-
-      assert.match(answer.detail, detail)
-      assert.ok(status >= 400 && status < 500)
-      assert.equal((await call('GET', '/v1/endpoints/refused')).status, 404)
-    })
-  }
-
-  test('a secret that is none, without naming it', async () => {
-    const secret = `whsec_${'geheim'.repeat(3)}`
-    const { status, answer } = await call<Problem>('PUT', '/v1/endpoints/refused', { url, exchange: 'events', secret })
-
-    assert.deepEqual([status, answer.detail.includes('geheim')], [400, false])
-  })
-
-  test('a private address, unless the server allows it', async () => {
-    const strict = await start({ keys, allowPrivate: false })
-    const config = { url: receiver.url.replace('http:', 'https:'), exchange: 'events' }
-
-    const { status, answer } = await call<Problem>('PUT', '/v1/endpoints/refused', config, strict)
-
-    assert.deepEqual([status, answer.code], [400, 'request_invalid'])
-    await strict.stop()
-  })
-
-  test('an endpoint where no key is configured, with a word about how to', async () => {
-    const without = await start()
-
-    const { status, answer } = await call<Problem>('PUT', '/v1/endpoints/refused', { url, exchange: 'events' }, without)
-
-    assert.deepEqual([status, answer.code], [501, 'webhooks_not_configured'])
-    assert.match(answer.detail, /POSTBAG_WEBHOOK_KEY.*openssl rand -base64 32/)
-    await without.stop()
-  })
-
-  test('whoever is no admin', async () => {
-    const secret = 's'.repeat(32)
-    const guarded = await startServer({
-      access: { kind: 'token', secret },
-      databaseUrl: database.url,
-      host: '127.0.0.1',
-      port: 0,
-      log: () => {},
-      webhooks: { keys, allowPrivate: true },
-    })
-    const token = await signToken(secret, { scopes: ['send:*', 'receive:*', 'publish:*'], now: new Date() })
-    for (const [method, path] of [
-      ['GET', ''],
-      ['GET', '/a'],
-      ['PUT', '/a'],
-      ['DELETE', '/a'],
-      ['POST', '/a/enable'],
-      ['POST', '/a/disable'],
-      ['POST', '/a/pause'],
-      ['POST', '/a/resume'],
-      ['POST', '/a/resend'],
-      ['POST', '/a/secret/rotate'],
-      ['GET', '/a/attempts'],
-    ] as const) {
-      const url = `${guarded.url}/v1/endpoints${path}`
-      assert.equal((await fetch(url, { method })).status, 401, path)
-      assert.equal((await fetch(url, { method, headers: { authorization: `Bearer ${token}` } })).status, 403, path)
-    }
-    await guarded.stop()
-  })
 })

@@ -1,0 +1,27 @@
+/* Webhooks on this machine without any setting: "postbag dev" makes a key for their secrets and keeps it beside the embedded
+ * database. While the server serves only this machine, receivers may be on it too. */
+import { randomBytes } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Environment, type ServerConfig, type WebhookSettings, webhookSettings } from '../config.ts'
+
+/** @param folder of the embedded database; undefined: another one, whose key the environment must say */
+export async function webhooksHere(
+  { access }: ServerConfig,
+  folder: string | undefined,
+  env: Environment = process.env,
+): Promise<WebhookSettings | undefined> {
+  return webhookSettings({
+    POSTBAG_WEBHOOK_KEY: env['POSTBAG_WEBHOOK_KEY'] || (folder && (await keyIn(join(folder, 'webhook-key')))),
+    POSTBAG_WEBHOOK_ALLOW_PRIVATE: env['POSTBAG_WEBHOOK_ALLOW_PRIVATE'] || String(access.kind === 'open'),
+  })
+}
+
+async function keyIn(file: string): Promise<string> {
+  try {
+    await writeFile(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600, flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  return (await readFile(file, 'utf8')).trim()
+}
