@@ -8,6 +8,7 @@ const sources: Readonly<Record<string, string>> = {
   'postbag/node': '../functions/node.ts',
   'postbag/endpoints': '../src/client/endpoints.ts',
   'postbag/sqs-handler': '../src/client/sqs-handler.ts',
+  'postbag/webhooks': '../src/webhooks/signing/index.ts',
 }
 
 const libraries = /^(drizzle-orm|knex|postgres|typeorm|@mikro-orm|@prisma)(\/|$)/

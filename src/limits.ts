@@ -137,6 +137,21 @@ export const maxImported = 10_000
 /** Most policies. They are few, so that a queue can be looked up in all of them. (Held by postbag.set_policy.) */
 export const maxPolicies = 100
 
+/** Most characters of a webhook's id. */
+export const maxWebhookIdLength = 255
+
+/** Most secrets that sign one webhook, or that a receiver tries. (Held by postbag.rotate_secret.) */
+export const maxWebhookSecrets = 10
+
+/** Most signatures that a receiver looks at. */
+export const maxWebhookSignatures = 32
+
+/** Most bytes of a webhook's body that a receiver reads, if it says nothing else: 4 MiB. */
+export const maxWebhookBodyBytes = 4_194_304
+
+/** Most imported keys that are kept, to sign and to verify with. */
+export const maxWebhookKeysKept = 1000
+
 /** Most characters of a webhook's URL. */
 export const maxUrlLength = 2048
 

@@ -40,6 +40,7 @@ describe('the import rule', () => {
     ['functions/node.ts', "import { serve } from '@hono/node-server'\nimport { createApp } from '../src/app.ts'"],
     ['functions/deno.ts', "import { createTransport } from '../src/webhooks/node/transport.ts'"],
     ['functions/cloudflare.ts', "import { attemptWithFetch } from '../src/webhooks/fetch-attempt.ts'"],
+    ['src/webhooks/signing/sign.ts', "import { toBase64 } from '../../wire.ts'"],
     ['src/webhooks/node/exchange.ts', "import { request } from 'node:https'\nimport { headOf } from '../answer.ts'"],
     ['test/queue/send.test.ts', "import { anything } from '../../src/db/call.ts'"],
   ]
@@ -55,6 +56,8 @@ describe('the import rule', () => {
     ['src/webhooks/deliver.ts', "import { routes } from '../sqs/routes.ts'"],
     ['src/webhooks/deliver.ts', "import { createTransport } from './node/transport.ts'"],
     ['src/webhooks/deliver.ts', "import { request } from 'node:https'"],
+    ['src/webhooks/signing/sign.ts', "import { QueueError } from '../../errors.ts'"],
+    ['src/webhooks/signing/sign.ts', "import { newSecret } from '../secrets.ts'"],
     ['src/webhooks/node/exchange.ts', "import { call } from '../../db/call.ts'"],
     ['src/http/routes.ts', "import { createTransport } from '../webhooks/node/transport.ts'"],
     ['functions/cloudflare.ts', "import { createTransport } from '../src/webhooks/node/transport.ts'"],

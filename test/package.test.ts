@@ -57,6 +57,7 @@ describe('the package', () => {
       'postbag/vercel',
       'postbag/endpoints',
       'postbag/sqs-handler',
+      'postbag/webhooks',
     ]) {
       const code = `const all = await import('${name}'); if (Object.keys(all).length === 0) throw new Error('empty')`
       run(process.execPath, ['--input-type=module', '--eval', code], app)
@@ -74,6 +75,15 @@ describe('the client', () => {
 
     t.diagnostic(`${gzipBytes} bytes`)
     assert.ok(gzipBytes < 7100, `${gzipBytes} bytes`)
+  })
+})
+
+describe('what receivers of webhooks import', () => {
+  test('is less than 3 kB when bundled and compressed', async (t) => {
+    const { gzipBytes } = await bundle(join(root, 'src/webhooks/signing/index.ts'))
+
+    t.diagnostic(`${gzipBytes} bytes`)
+    assert.ok(gzipBytes < 3000, `${gzipBytes} bytes`)
   })
 })
 

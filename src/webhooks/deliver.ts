@@ -3,7 +3,7 @@ import { fromBase64 } from '../wire.ts'
 import type { UrlPolicy } from './check-url.ts'
 import type { Delivery, Result } from './deliveries.ts'
 import { type Attempt, errorOf, type Outcome } from './outcome.ts'
-import { signedHeaders } from './signing.ts'
+import { signWebhook, type WebhookHeaders } from './signing/sign.ts'
 
 export interface DeliverOptions {
   readonly attempt: Attempt
@@ -33,10 +33,10 @@ async function attempted(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const body = bodyOf(delivery)
-  let headers: Readonly<Record<string, string>>
+  let headers: WebhookHeaders
   try {
     const secrets = await Promise.all(delivery.secrets.map(({ sealed }) => open(sealed, delivery.endpoint)))
-    headers = await signedHeaders(secrets, delivery.event_id, startedAt, body)
+    headers = await signWebhook({ id: delivery.event_id, timestamp: startedAt, body }, secrets)
   } catch {
     // (What it says could be the secret.)
     const detail = 'the secret of the endpoint cannot be opened: is its key configured?'

@@ -6,8 +6,7 @@ import { checkUrl } from './check-url.ts'
 import { configured, type WebhookConfig } from './config.ts'
 import { type EndpointRow, endpointInfo, endpointToSql } from './endpoint-row.ts'
 import { checkHeaders } from './request-headers.ts'
-import { newSecret } from './secrets.ts'
-import { readSecret } from './signing.ts'
+import { checkSecret, newSecret } from './secrets.ts'
 
 /** Create an endpoint, or replace the whole configuration of the one with this name. `info.secret` is there only if this call made it.
  * @throws QueueError request_invalid, exchange_not_found, webhooks_not_configured. */
@@ -21,7 +20,7 @@ export async function setEndpoint(
   const { box, policy } = configured(webhooks)
   const { href } = checkUrl(config.url, policy)
   checkHeaders(config.headers ?? {})
-  if (secret !== undefined) readSecret(secret)
+  if (secret !== undefined) checkSecret(secret)
   const made = newSecret()
   const sealed = JSON.stringify([{ sealed: await box.seal(secret ?? made, endpoint) }])
   const { named, values } = endpointToSql({ ...config, url: href }, 4)
@@ -48,7 +47,7 @@ export async function rotateSecret(
   clock: Clock = databaseClock,
 ): Promise<EndpointInfo> {
   const { box } = configured(webhooks)
-  if (secret !== undefined) readSecret(secret)
+  if (secret !== undefined) checkSecret(secret)
   const made = newSecret()
   const row = await callOne<EndpointRow>(
     executor,

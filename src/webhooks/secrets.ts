@@ -1,8 +1,11 @@
-/* The secrets of endpoints: made, and sealed for the database, where nobody can read them who has not the key of the configuration.
+/* The secrets of endpoints: made, checked, and sealed for the database, where nobody can read them who has not the key of the configuration.
  *
  * Sealed, one is `v1.<key id>.<iv>.<ciphertext>`: AES-256-GCM, base64url, with the endpoint's name as additional data, so that the secret of one
  * endpoint is worth nothing at another. Several keys may be known: the first seals, all open; so a key is replaced without a gap. */
+import { QueueError } from '../errors.ts'
 import { fromBase64, toBase64 } from '../wire.ts'
+import { WebhookError } from './signing/error.ts'
+import { parseSecret, signingKinds } from './signing/secret.ts'
 
 export interface SecretBox {
   seal(secret: string, endpoint: string): Promise<string>
@@ -16,6 +19,16 @@ const SECRET_BYTES = 32
 /** A new secret for HMAC-SHA256, as receivers are told it: whsec_ and 32 random bytes. */
 export function newSecret(): string {
   return `whsec_${toBase64(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)))}`
+}
+
+/** Refuse what cannot sign, which a caller may have brought.
+ * @throws QueueError request_invalid; no character of the secret is in it */
+export function checkSecret(given: string): void {
+  try {
+    parseSecret(given, signingKinds)
+  } catch (error) {
+    throw error instanceof WebhookError ? new QueueError('request_invalid', error.message) : error
+  }
 }
 
 /** @param keys as in the configuration, which has checked them */

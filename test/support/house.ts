@@ -29,6 +29,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'src/exchange/': { parts: [...BASE, 'src/db/', 'src/queue/'], packages: ['pg', 'kysely'] },
   'src/wakeup/': { parts: [...BASE, 'src/db/', 'src/queue/'], packages: ['pg', 'kysely', 'cloudflare:workers'] },
   'src/webhooks/': { parts: [...BASE, 'src/db/', 'src/queue/', 'src/exchange/'], packages: ['pg', 'kysely'] },
+  'src/webhooks/signing/': { parts: ['src/limits.ts', 'src/wire.ts'], packages: [] },
   'src/webhooks/node/': { parts: [...BASE, 'src/webhooks/'], packages: [] },
   'src/schedule/': { parts: [...BASE, 'src/db/', 'src/queue/', 'src/exchange/'], packages: ['pg', 'kysely'] },
   'src/outbox/': { parts: ['src/db/call.ts', 'src/db/connect.ts', 'src/db/through.ts'], packages: [] },

@@ -3,8 +3,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { hostedConfig } from '../../src/config.ts'
-import { createSecretBox, newSecret } from '../../src/webhooks/secrets.ts'
-import { readSecret } from '../../src/webhooks/signing.ts'
+import { checkSecret, createSecretBox, newSecret } from '../../src/webhooks/secrets.ts'
 
 const newKey = () => randomBytes(32).toString('base64')
 
@@ -45,7 +44,45 @@ test('a key is replaced without a gap: the first seals, all open', async () => {
 
 test('a new secret is one that may be brought', () => {
   assert.equal(newSecret().length, 'whsec_'.length + 44)
-  assert.equal(readSecret(newSecret()).bytes.length, 32)
+  checkSecret(newSecret())
+})
+
+describe('a secret that is brought', () => {
+  const ofBytes = (prefix: string, length: number) =>
+    `${prefix}_${Buffer.alloc(length, 'TOPSECRET').toString('base64')}`
+
+  for (const [prefix, length] of [
+    ['whsec', 24],
+    ['whsec', 64],
+    ['whsk', 32],
+    ['whsk', 64],
+  ] as const) {
+    test(`may be ${prefix}_ and ${length} bytes`, () => checkSecret(ofBytes(prefix, length)))
+  }
+
+  const good = ofBytes('whsec', 32)
+  const wrong: [what: string, given: string, message: RegExp][] = [
+    ['without a prefix', ofBytes('', 32), /^secret must begin with whsec_ or whsk_, got 45 characters without$/],
+    ['that is a public key', ofBytes('whpk', 32), /got one that begins with whpk_$/],
+    ['that is empty', '', /got 0 characters without$/],
+    ['of 23 bytes', ofBytes('whsec', 23), /base64 of 24 to 64 bytes after whsec_, got 23 bytes$/],
+    ['of 65 bytes', ofBytes('whsec', 65), /got 65 bytes$/],
+    ['of a key with 33 bytes', ofBytes('whsk', 33), /base64 of 32 or 64 bytes after whsk_, got 33 bytes$/],
+    ['in base64url', `whsec_${'TOPSECRET_-'.repeat(4)}`, /^secret must be base64 .* after whsec_, got other text$/],
+    ['without padding', good.replace('=', ''), /got other text$/],
+    ['with a space', good.replace('_', '_ '), /got other text$/],
+    ['with bits behind its end', good.replace(/.=$/, '1='), /got other text$/],
+  ]
+  for (const [what, given, message] of wrong) {
+    test(`${what} is refused without showing it`, () =>
+      assert.throws(
+        () => checkSecret(given),
+        (error: Error & { code: string }) =>
+          error.code === 'request_invalid' &&
+          message.test(error.message) &&
+          !/TOPSE|VE9QU/.test(`${error.message}${error.stack}${JSON.stringify(error)}`),
+      ))
+  }
 })
 
 describe('the settings', () => {
