@@ -118,6 +118,9 @@ export const maxFilterBytes = 4096
 export const maxApplicationLength = 128
 export const maxSecretLength = 200
 
+/** Longest time from the making of a token for a portal to its end, in seconds: a week. */
+export const maxPortalSeconds = 604_800
+
 /** Longest time that a secret signs beside the one that takes its place, in seconds: a week. */
 export const maxOverlapSeconds = 604_800
 

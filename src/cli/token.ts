@@ -9,6 +9,8 @@ Scopes:
   send:<queues>        send; * stands for any characters: send:orders.*
   receive:<queues>     receive, settle and look
   publish:<exchanges>  publish, and see where it would go
+  portal:<application> see and mend the webhook endpoints of one application,
+                       percent-encoded; needs --expires, at most 7d
   admin                everything
 
 Prints nothing but the token, so that it can be used as it is:

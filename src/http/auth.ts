@@ -3,25 +3,35 @@
  * another host name (DNS rebinding), is refused. */
 import { type Access, isLoopback } from '../config.ts'
 import { QueueError } from '../errors.ts'
-import { type Action, allows, verifyToken } from './token.ts'
+import { type Action, allows, portalOf, verifyToken } from './token.ts'
 
-/** @param name of the queue, for publish of the exchange
- * @param tokenInQuery counts if there is no header
+/** The application whose endpoints alone may be touched; undefined: whatever was asked for.
+ * @param name of the queue, for publish of the exchange
+ * @param options.tokenInQuery counts if there is no header
+ * @param options.forPortals whether a token for a portal will do, too
  * @throws QueueError token_missing, token_invalid, token_expired, scope_missing. */
 export async function authorize(
   access: Access,
   request: Request,
   action: Action,
   name: string,
-  tokenInQuery?: string,
-): Promise<void> {
-  if (access.kind === 'open') return refuseOtherSites(request)
+  {
+    tokenInQuery,
+    forPortals = false,
+  }: { readonly tokenInQuery?: string | undefined; readonly forPortals?: boolean } = {},
+): Promise<string | undefined> {
+  if (access.kind === 'open') {
+    refuseOtherSites(request)
+    return undefined
+  }
 
   const header = request.headers.get('authorization')
   const token = header === null ? tokenInQuery : /^Bearer +(\S+)$/i.exec(header)?.[1]
   if (!token) throw new QueueError('token_missing', 'the header "Authorization: Bearer <token>" is missing')
   const scopes = await verifyToken(access.secret, token)
-  if (allows(scopes, action, name)) return
+  if (allows(scopes, action, name)) return undefined
+  const application = forPortals ? portalOf(scopes) : undefined
+  if (application !== undefined) return application
   const missing = action === 'admin' ? 'admin' : `${action}:${name}`
   throw new QueueError('scope_missing', `this needs the scope ${missing}, the token has: ${scopes.join(' ') || 'none'}`)
 }

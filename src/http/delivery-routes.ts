@@ -1,6 +1,7 @@
 /* /v1/endpoints/{endpoint}/…: what an endpoint was and is to get. To look at it, the scope to receive from its queue is enough. */
 import type { Access } from '../config.ts'
 import { endpointStatistics, listAttempts, recover, resend, sendTestEvent } from '../webhooks/history.ts'
+import { requireEventOf } from '../webhooks/own.ts'
 import { type Door, endpoint } from './door.ts'
 import {
   AttemptListQuery,
@@ -51,7 +52,9 @@ export function mountDeliveryRoutes(door: Door, access: Access): void {
       answer: ResendResponse,
       status: 201,
     },
-    async ({ webhook, body, executor, hub, context }) => {
+    async ({ webhook, application, body, executor, hub, context }) => {
+      // Ids of events are numbers: a subscriber could ask for those of others.
+      if (application !== undefined) await requireEventOf(executor, webhook, body.eventId)
       const id = await resend(executor, webhook, body.eventId)
       hub.poke(`webhooks.${webhook}`)
       return context.json({ id }, 201)

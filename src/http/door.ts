@@ -7,9 +7,11 @@ import type { Access } from '../config.ts'
 import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import type { Hub } from '../wakeup/hub.ts'
+import { requireEndpointOf } from '../webhooks/own.ts'
 import { authorize } from './auth.ts'
 import { eventContent } from './event-schemas.ts'
 import { fields } from './fields.ts'
+import { isForPortals } from './portal.ts'
 import { problemResponse } from './problem.ts'
 import { EndpointName, ExchangeName, MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
 import type { Action } from './token.ts'
@@ -75,6 +77,8 @@ export interface Input<Query extends Schema, Body extends Schema> extends Depend
   readonly exchange: string
   /** The endpoint of webhooks of the path; empty for an endpoint without one. */
   readonly webhook: string
+  /** Whose endpoints alone the caller may see (http/portal.ts); undefined: all. */
+  readonly application: string | undefined
   /** The message id of the path; empty for an endpoint without one. */
   readonly id: string
   /** The reply id of the path; empty for an endpoint without one. */
@@ -108,6 +112,7 @@ export function endpoint<Query extends Schema, Body extends Schema>(
   const hasPolicy = path.includes('{policy}')
   const hasId = path.includes('{id}')
   const hasReply = path.includes('{reply}')
+  const forPortals = isForPortals(method, path)
   document(door, declared, {
     ...(hasQueue && { queue: QueueName }),
     ...(hasExchange && { exchange: ExchangeName }),
@@ -118,16 +123,20 @@ export function endpoint<Query extends Schema, Body extends Schema>(
   })
 
   door.on(method.toUpperCase(), path.replace(/\{(\w+)\}/g, ':$1'), async (context) => {
-    const webhook = context.req.param('endpoint')
-    const ownQueue = webhook === undefined ? '' : `webhooks.${webhook}`
+    const given = context.req.param('endpoint')
+    const ownQueue = given === undefined ? '' : `webhooks.${given}`
     const named = context.req.param('queue') ?? context.req.param('exchange') ?? ownQueue
-    const inQuery = declared.tokenInQuery ? context.req.query('access_token') : undefined
-    await authorize(access, context.req.raw, needs, named, inQuery)
+    const tokenInQuery = declared.tokenInQuery ? context.req.query('access_token') : undefined
+    const { executor, hub } = context.env
+    const application = await authorize(access, context.req.raw, needs, named, { tokenInQuery, forPortals })
+    const webhook = hasEndpoint ? validate(EndpointName, given, 'endpoint') : ''
+    if (application !== undefined && hasEndpoint) await requireEndpointOf(executor, application, webhook)
     return handle({
       queue: hasQueue ? validate(QueueName, named, 'queue') : '',
       policy: hasPolicy ? validate(PolicyName, context.req.param('policy'), 'policy') : '',
       exchange: hasExchange ? validate(ExchangeName, named, 'exchange') : '',
-      webhook: hasEndpoint ? validate(EndpointName, webhook, 'endpoint') : '',
+      webhook,
+      application,
       id: hasId ? validate(MessageIdParam, context.req.param('id'), 'id') : '',
       reply: hasReply ? validate(ReplyIdParam, context.req.param('reply'), 'id') : '',
       query: (declared.readsBody ? {} : validate(query ?? Nothing, queryOf(context), 'the query')) as Given<
@@ -139,8 +148,8 @@ export function endpoint<Query extends Schema, Body extends Schema>(
         z.infer<Body>
       >,
       context,
-      executor: context.env.executor,
-      hub: context.env.hub,
+      executor,
+      hub,
     })
   })
 }
@@ -173,21 +182,22 @@ export function jsonText(context: Context<DoorEnv>, text: string): Response {
 /** What is not declared may not be given: a purge with a filter that does not exist must not purge everything. */
 const Nothing = fields({})
 
-/** For whose name a scope is asked. */
-function scopeOf(path: string): string {
-  if (path.includes('{endpoint}')) return 'webhooks.{endpoint}'
-  return path.includes('{exchange}') ? '{exchange}' : '{queue}'
+function scopeOf({ method, path, needs }: Endpoint<Schema, Schema>): string {
+  const portal = isForPortals(method, path) ? ', or portal:{application} for endpoints of that application' : ''
+  if (needs === 'admin') return `admin${portal}`
+  if (path.includes('{endpoint}')) return `${needs}:webhooks.{endpoint}${portal}`
+  return `${needs}:{${path.includes('{exchange}') ? 'exchange' : 'queue'}}`
 }
 
 function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
-  const { method, path, summary, needs, query, body, answer, answerLater } = declared
+  const { method, path, summary, query, body, answer, answerLater } = declared
   const { answerType = 'application/json', status = 200, eventTypes } = declared
   const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
   door.openAPIRegistry.registerPath({
     method,
     path,
     summary,
-    description: `Needs the scope ${needs === 'admin' ? 'admin' : `${needs}:${scopeOf(path)}`}.`,
+    description: `Needs the scope ${scopeOf(declared)}.`,
     security: [{ bearer: [] }],
     request: {
       params: z.object(inPath),

@@ -9,7 +9,7 @@ import {
   setEndpoint,
   switchEndpoint,
 } from '../webhooks/endpoints.ts'
-import type { EndpointConfig as WireConfig } from '../wire.ts'
+import type { EndpointInfo as Info, EndpointConfig as WireConfig } from '../wire.ts'
 import { type Door, endpoint } from './door.ts'
 import {
   DeletedEndpoint,
@@ -48,7 +48,8 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
       needs: 'admin',
       answer: EndpointInfo,
     },
-    async ({ webhook, executor, context }) => context.json(await describeEndpoint(executor, webhook)),
+    async ({ webhook, application, executor, context }) =>
+      context.json(shown(await describeEndpoint(executor, webhook), application)),
   )
   endpoint(
     door,
@@ -61,7 +62,11 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
       query: EndpointListQuery,
       answer: EndpointListResponse,
     },
-    async ({ query, executor, context }) => context.json(await listEndpoints(executor, query)),
+    async ({ query, application, executor, context }) => {
+      const confined = { ...query, ...(application !== undefined && { application }) }
+      const { endpoints, ...rest } = await listEndpoints(executor, confined)
+      return context.json({ endpoints: endpoints.map((info) => shown(info, application)), ...rest })
+    },
   )
   endpoint(
     door,
@@ -87,7 +92,8 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
       body: RotateSecretRequest,
       answer: EndpointInfo,
     },
-    async ({ webhook, body, executor, context }) => context.json(await rotateSecret(executor, webhook, body, webhooks)),
+    async ({ webhook, application, body, executor, context }) =>
+      context.json(shown(await rotateSecret(executor, webhook, body, webhooks), application)),
   )
 
   for (const [verb, summary] of [
@@ -100,11 +106,16 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
       door,
       access,
       { method: 'post', path: `/v1/endpoints/{endpoint}/${verb}`, summary, needs: 'admin', answer: EndpointInfo },
-      async ({ webhook, executor, hub, context }) => {
+      async ({ webhook, application, executor, hub, context }) => {
         const info = await switchEndpoint(executor, webhook, verb)
         hub.poke(`webhooks.${webhook}`)
-        return context.json(info)
+        return context.json(shown(info, application))
       },
     )
   }
+}
+
+/** What a subscriber sees of an endpoint: all but what its operator has noted. */
+function shown(info: Info, application: string | undefined): Info {
+  return application === undefined ? info : { ...info, metadata: {} }
 }

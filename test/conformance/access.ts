@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { signToken } from '../../src/http/token.ts'
-import { type Answer, assertProblem, type Call, type Case, call, type Target, tokenFor } from './target.ts'
+import { type Answer, assertProblem, type Call, type Case, call, json, type Target, tokenFor } from './target.ts'
 import { newQueue, type TestQueue } from './test-queue.ts'
 
 const base64url = (value: object | Buffer) =>
@@ -223,6 +223,25 @@ export const accessCases: readonly Case[] = [
           'scope_missing',
         )
       }
+    },
+  },
+  {
+    claim:
+      'a token for a portal opens what subscribers may do with their endpoints, and nothing else; it ends within a week',
+    async run(target) {
+      const queue = await newQueue(target)
+      const token = await tokenFor(target, ['portal:acme'], new Date(Date.now() + 3_600_000))
+      const endless = forged({ alg: 'HS256' }, { scope: 'portal:acme' }, { hash: 'sha256', secret: target.secret })
+
+      const list = await call(target, 'GET', '/v1/endpoints?application=other', { token })
+      assert.deepEqual(json(list), { endpoints: [] })
+      assertProblem(await call(target, 'GET', '/v1/endpoints/other', { token }), 'endpoint_not_found')
+      assertProblem(await call(target, 'PUT', '/v1/endpoints/own', { token, body: {} }), 'scope_missing')
+      for (const { answer } of (
+        await Promise.all(Object.keys(needs).map((each) => reach(target, queue, each, token)))
+      ).flat())
+        assertProblem(answer, 'scope_missing')
+      assertProblem(await call(target, 'GET', '/v1/endpoints', { token: endless }), 'token_invalid', /604800 s/)
     },
   },
   {

@@ -1,7 +1,8 @@
 /* Tokens: what a scope allows, and what is no token. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { type Action, allows, signToken, verifyToken } from '../../src/http/token.ts'
+import { describe, test } from 'node:test'
+import { sign } from 'hono/jwt'
+import { type Action, allows, portalOf, signToken, verifyToken } from '../../src/http/token.ts'
 
 const secret = 'a secret of at least 32 characters'
 const now = new Date()
@@ -25,6 +26,9 @@ const allowed: readonly (readonly [scope: string, action: Action, queue: string,
   ['publish:orders', 'send', 'orders', false],
   ['send:orders', 'publish', 'orders', false],
   ['publish:*', 'admin', 'orders', false],
+  ['portal:orders', 'send', 'orders', false],
+  ['portal:orders', 'receive', 'orders', false],
+  ['portal:orders', 'admin', '', false],
   ['', 'send', 'orders', false],
 ]
 for (const [scope, action, queue, expected] of allowed) {
@@ -44,7 +48,19 @@ test('a signed token tells its scopes', async () => {
 })
 
 test('a scope that is none is refused when the token is made', async () => {
-  for (const scope of ['', 'write:orders', 'send', 'send:', 'send:a b', 'publish:', 'admin:x']) {
+  for (const scope of [
+    '',
+    'write:orders',
+    'send',
+    'send:',
+    'send:a b',
+    'publish:',
+    'admin:x',
+    'portal',
+    'portal:',
+    'portal:a*',
+    'portal:%FF',
+  ]) {
     await assert.rejects(signToken(secret, { scopes: [scope], now }), { code: 'request_invalid' }, scope)
   }
 })
@@ -65,5 +81,64 @@ test('a token of another secret, without a signature, with another algorithm, or
 
   for (const token of [other, unsigned, tampered, 'garbage', `${good}x`]) {
     await assert.rejects(verifyToken(secret, token), { code: 'token_invalid' }, token)
+  }
+})
+
+describe('a token for a portal', () => {
+  const iat = Math.floor(now.getTime() / 1000)
+  const exp = iat + 3600
+
+  /** By somebody who has the secret and does not ask signToken. */
+  const signed = (claims: Record<string, unknown>) => sign(claims, secret, 'HS256')
+
+  test('lasts a week at most, whoever has signed it', async () => {
+    const scopes = ['portal:acme']
+    const week = new Date(now.getTime() + 604_800_000)
+    const longer = new Date(now.getTime() + 604_801_000)
+
+    assert.deepEqual(await verifyToken(secret, await signToken(secret, { scopes, now, expiresAt: week })), scopes)
+    assert.deepEqual(await verifyToken(secret, await signed({ scope: 'portal:acme', iat, exp: iat + 604_800 })), scopes)
+    await assert.rejects(signToken(secret, { scopes, now, expiresAt: longer }), {
+      code: 'request_invalid',
+      message: 'a token for a portal must end at most 604800 s (7 days) after it was made, got 604801 s',
+    })
+    await assert.rejects(signToken(secret, { scopes, now }), { message: /got one that says not when$/ })
+  })
+
+  test('tells whose it is', () => {
+    assert.equal(portalOf(['portal:acme']), 'acme')
+    assert.equal(portalOf(["portal:M%C3%BCller%20(a_b-c.d~e!')"]), "Müller (a_b-c.d~e!')")
+    assert.equal(portalOf(['admin']), undefined)
+    assert.equal(portalOf([]), undefined)
+  })
+
+  test('has no other scope', async () => {
+    const expiresAt = new Date(now.getTime() + 60_000)
+    for (const other of ['portal:acme2', 'admin', 'send:orders']) {
+      const signing = signToken(secret, { scopes: [other, 'portal:acme'], now, expiresAt })
+      await assert.rejects(signing, { code: 'request_invalid', message: /must have one scope/ })
+    }
+  })
+
+  const wrong: [what: string, claims: Record<string, unknown>, code: string][] = [
+    ['without an end', { scope: 'portal:acme', iat }, 'token_invalid'],
+    ['without a beginning', { scope: 'portal:acme', exp }, 'token_invalid'],
+    ['that lasts longer than a week', { scope: 'portal:acme', iat, exp: iat + 604_801 }, 'token_invalid'],
+    ['that ends this week, but began before', { scope: 'portal:acme', iat: iat - 604_800, exp }, 'token_invalid'],
+    ['that has not begun', { scope: 'portal:acme', iat: iat + 600, exp }, 'token_invalid'],
+    ['that has ended', { scope: 'portal:acme', iat: iat - 120, exp: iat - 60 }, 'token_expired'],
+    ['beside another one', { scope: 'portal:acme portal:acme2', iat, exp }, 'token_invalid'],
+    ['before another scope', { scope: 'portal:acme admin', iat, exp }, 'token_invalid'],
+    ['behind another scope', { scope: 'admin portal:acme', iat, exp }, 'token_invalid'],
+    ['for all', { scope: 'portal:*', iat, exp }, 'token_invalid'],
+    ['for some', { scope: 'portal:acme*', iat, exp }, 'token_invalid'],
+    ['for none', { scope: 'portal:', iat, exp }, 'token_invalid'],
+    ['without a name', { scope: 'portal', iat, exp }, 'token_invalid'],
+    ['for what is no text', { scope: 'portal:%FF', iat, exp }, 'token_invalid'],
+    ['for what cannot be stored', { scope: 'portal:%00', iat, exp }, 'token_invalid'],
+    ['for too long a name', { scope: `portal:${'a'.repeat(129)}`, iat, exp }, 'token_invalid'],
+  ]
+  for (const [what, claims, code] of wrong) {
+    test(`${what} is ${code}`, async () => assert.rejects(verifyToken(secret, await signed(claims)), { code }))
   }
 })
