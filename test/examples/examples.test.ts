@@ -52,6 +52,23 @@ test('hello world with curl: sent, received, acked', async () => {
   assert.deepEqual(acked.results, [{ receipt: received.messages[0].receipt, outcome: 'ok' }])
 })
 
+test('webhooks: two subscribers, the attempts, another secret, and what has failed is delivered anew', async () => {
+  const { stdout } = await run('examples/webhooks/tour.sh', { cwd: root, env: { ...process.env, ...settings() } })
+
+  const [, , , ordered, rolledBack] = stdout.split('\n')
+  assert.equal(ordered, 'ordered: book, for 2 subscribers')
+  assert.equal(rolledBack, 'rolled back: out of unicorns')
+  for (const attempt of [1, 2]) {
+    assert.match(stdout, new RegExp(`^\\S+Z +\\d+ +evt_\\d+ +order\\.created +${attempt} +\\d+ ms +failed +503$`, 'm'))
+  }
+  assert.match(stdout, /^Delivers 1 delivery of endpoint example-bad anew\.$/m)
+  const took = stdout.slice(stdout.indexOf('6.')).match(/^took evt_\d+: .*$/gm) ?? []
+  assert.deepEqual(
+    took.map((line) => JSON.parse(line.slice(line.indexOf('{')))).map(({ item, type }) => item ?? type),
+    ['book', 'test', 'book'],
+  )
+})
+
 test('outbox: the rolled back order leaves neither row nor message', async () => {
   assert.deepEqual(await example('outbox/outbox', settings()), [
     'rolled back: out of unicorns',
