@@ -1,6 +1,7 @@
-/* The conformance list against the Worker, in workerd. */
+/* The conformance list against the Worker, in workerd, its database behind a pooler. */
 import { fileURLToPath } from 'node:url'
-import { leaveWorker, startWorker } from '../runtimes/workerd.ts'
+import { startPooledWorker } from '../runtimes/hyperdrive.ts'
+import { leaveWorker } from '../runtimes/workerd.ts'
 import { conformanceOf } from './suite.ts'
 
 const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta.url))
@@ -8,6 +9,6 @@ const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta
 conformanceOf({
   name: 'Cloudflare Worker',
   start: ({ databaseUrl, secret, webhooks, onLog }) =>
-    startWorker(entry, databaseUrl, { vars: { POSTBAG_SECRET: secret, ...webhooks }, onLog }),
+    startPooledWorker(entry, databaseUrl, { vars: { POSTBAG_SECRET: secret, ...webhooks }, onLog }),
   leave: leaveWorker,
 })

@@ -9,16 +9,27 @@ export interface TransactionPooler {
   stop(): Promise<void>
 }
 
+export interface PoolerOptions {
+  /** How many sessions there are at most. A client that comes when one is idle, or when there are as many, is signed on by the pooler
+   * itself, as Hyperdrive does it. Defaults to one for each client. */
+  readonly mostSessions?: number
+}
+
 interface Transaction {
   readonly client: Socket
   readonly messages: Buffer
 }
 
-/** A client signs on through a session of its own, which then belongs to all; so there are as many sessions as there were clients. With a
- * session that is lost goes the client that signed on through it, and the one whose transaction it runs. */
-export async function startTransactionPooler(databaseUrl: string): Promise<TransactionPooler> {
+/** A client signs on through a session of its own, which then belongs to all; so there are as many sessions as there were clients, or as are
+ * allowed. With a session that is lost goes the client that signed on through it, and the one whose transaction it runs; with the last one
+ * go all. */
+export async function startTransactionPooler(
+  databaseUrl: string,
+  { mostSessions }: PoolerOptions = {},
+): Promise<TransactionPooler> {
   const target = new URL(databaseUrl)
   const open = new Set<Socket>()
+  const sessions = new Set<Socket>()
   const idle: Socket[] = []
   const waiting: Transaction[] = []
   /** Whose transaction a session runs. */
@@ -26,25 +37,55 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
   /** A client gets another one the next time, if any other is free. */
   const lastSession = new Map<Socket, Socket>()
 
+  /** What a server says to who has signed on. */
+  let welcome: Buffer | undefined
+
   const server = createServer((client) => {
+    watch(client)
+    const shares = mostSessions !== undefined && (idle.length > 0 || sessions.size >= mostSessions)
+    if (welcome && shares) admit(client, welcome)
+    else signOn(client)
+  })
+
+  function watch(socket: Socket): void {
+    open.add(socket)
+    socket.on('error', () => {})
+    socket.once('close', () => open.delete(socket))
+  }
+
+  function signOn(client: Socket): void {
     const session = connect(Number(target.port), target.hostname)
-    for (const socket of [client, session]) {
-      open.add(socket)
-      socket.on('error', () => {})
-      socket.once('close', () => open.delete(socket))
-    }
+    watch(session)
+    sessions.add(session)
     session.once('close', () => {
       client.destroy()
       serving.get(session)?.destroy()
+      sessions.delete(session)
       if (idle.includes(session)) idle.splice(idle.indexOf(session), 1)
+      // Nobody is left to serve the others.
+      if (sessions.size === 0) for (const other of open) other.destroy()
     })
-    let signedOn = false
+    const pass = (bytes: Buffer) => session.write(bytes)
+    client.on('data', pass)
+    void answer(session, client).then((said) => {
+      welcome ??= said.subarray(said.indexOf(signedOn))
+      client.off('data', pass)
+      listen(client)
+      serve()
+    })
+  }
+
+  /** The first thing a client says is with whom it wants to speak. */
+  function admit(client: Socket, welcome: Buffer): void {
+    client.once('data', () => {
+      client.write(welcome)
+      listen(client)
+    })
+  }
+
+  function listen(client: Socket): void {
     let gathered = Buffer.alloc(0)
     client.on('data', (bytes) => {
-      if (!signedOn) {
-        session.write(bytes)
-        return
-      }
       gathered = Buffer.concat([gathered, bytes])
       // A transaction's last message is a sync (S) or a simple query (Q).
       for (let end = endOf(gathered, 'SQ'); end !== undefined; end = endOf(gathered, 'SQ')) {
@@ -53,15 +94,12 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
         serve()
       }
     })
-    void answer(session, client).then(() => {
-      signedOn = true
-      serve()
-    })
-  })
+  }
 
   function serve(): void {
     while (idle.length > 0 && waiting.length > 0) {
       const { client, messages } = waiting.shift() as Transaction
+      if (client.destroyed) continue
       const other = idle.findIndex((session) => lastSession.get(client) !== session)
       const [session] = idle.splice(Math.max(other, 0), 1) as [Socket]
       lastSession.set(client, session)
@@ -71,7 +109,7 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
   }
 
   /** Pass on what the session answers, until it is ready for another transaction (Z). */
-  async function answer(session: Socket, client: Socket): Promise<void> {
+  async function answer(session: Socket, client: Socket): Promise<Buffer> {
     let gathered = Buffer.alloc(0)
     serving.set(session, client)
     await new Promise<void>((resolve) => {
@@ -86,6 +124,7 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
     })
     serving.delete(session)
     idle.push(session)
+    return gathered
   }
 
   server.listen(0, '127.0.0.1')
@@ -102,6 +141,9 @@ export async function startTransactionPooler(databaseUrl: string): Promise<Trans
     },
   }
 }
+
+/** The message that ends the signing on (R, of 8 bytes, 0). */
+const signedOn = Buffer.from('R\0\0\0\x08\0\0\0\0', 'latin1')
 
 /** Where the first message of one of these types ends; undefined if it has not come in full. A message is a type and a length with itself. */
 function endOf(bytes: Buffer, types: string): number | undefined {
