@@ -5,19 +5,42 @@
  *
  * Starts one throw-away Postgres 18, and a 15 on which the tests in test/sql/ run a second time. Each test file is a process of
  * its own. The last line is "N passed, N failed"; the exit code is 0 only if something passed and nothing failed. */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { globSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { run } from 'node:test'
-import { spec } from 'node:test/reporters'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { install } from '../src/db/install.ts'
+import { runFiles, type TestFile } from './support/run-files.ts'
 import { installRuntimes } from './support/runtimes.ts'
 import { type Major, type ScratchServer, startScratch } from './support/server.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const template = 'postbag_template'
+
+/** How many files run at once: one more than two cores can work on, as most of them wait now and then. */
+const concurrency = 3
+
+/** How the paths of files begin that take long, the longest first: they are begun before the others. */
+const long = [
+  'test/conformance/lambda',
+  'test/conformance/pooled',
+  'test/conformance/cloudflare',
+  'test/docs',
+  'test/sql/groups-model',
+  'test/examples/',
+  'test/conformance/',
+  'test/bench',
+  'test/cli/dev',
+  'test/cli/real-input',
+  'test/db/',
+  'test/sql/model',
+]
+
+/** Halves the time that a process takes to start, and there are hundreds of them. */
+const compileCache = join(root, 'node_modules/.cache/postbag-tests')
+
 const interrupted = new AbortController()
 const servers: ScratchServer[] = []
 let passed = 0
@@ -40,55 +63,59 @@ console.log(`${passed} passed, ${failed} failed`)
 process.exit(interrupted.signal.aborted ? 130 : failed > 0 || passed === 0 ? 1 : 0)
 
 async function main(wanted: readonly string[]): Promise<void> {
-  const files = globSync('test/**/*.test.ts', { cwd: root, exclude: ['**/node_modules'] })
-    .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
+  const paths = globSync('test/**/*.test.ts', { cwd: root, exclude: ['**/node_modules'] })
+    .filter((path) => wanted.length === 0 || wanted.some((part) => path.includes(part)))
     .sort()
-  const sqlFiles = files.filter((file) => file.startsWith('test/sql/'))
-  if (files.length === 0) return fail(`no test file matches ${wanted.join(' ')}`)
+  const sqlPaths = paths.filter((path) => path.startsWith('test/sql/'))
+  if (paths.length === 0) return fail(`no test file matches ${wanted.join(' ')}`)
 
   await installRuntimes()
-  if (wanted.length === 0 && !check()) return fail('npm run check: so no test was run')
-  await runOn(18, files)
-  if (sqlFiles.length > 0) await runOn(15, sqlFiles)
+  const checked = wanted.length === 0 ? check() : true
+  const files = await on(18, paths)
+  if (sqlPaths.length > 0) files.push(...(await on(15, sqlPaths)))
+  if (!(await checked)) return fail('npm run check: so no test was run')
+
+  interrupted.signal.throwIfAborted()
+  files.sort((one, other) => turn(one.path) - turn(other.path))
+  const outcome = await runFiles(files, { cwd: root, concurrency, signal: interrupted.signal })
+  passed += outcome.passed
+  failed += outcome.failed
+  if (files.length > 1) {
+    console.log('\nThe files that took longest:')
+    for (const [title, seconds] of outcome.durations.slice(0, 10))
+      console.log(`${seconds.toFixed(1).padStart(6)} s  ${title}`)
+  }
 }
 
-function check(): boolean {
-  const shell = process.platform === 'win32'
-  return spawnSync('npm', ['run', '--silent', 'check'], { cwd: root, stdio: 'inherit', shell }).status === 0
+/** The position of the first of `long` that a path begins with; after them if there is none. */
+function turn(path: string): number {
+  const at = long.findIndex((beginning) => path.startsWith(beginning))
+  return at < 0 ? long.length : at
 }
 
-async function runOn(major: Major, files: readonly string[]): Promise<void> {
+async function check(): Promise<boolean> {
+  const child = spawn('npm', ['run', '--silent', 'check'], {
+    cwd: root,
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  })
+  const [code] = await once(child, 'close')
+  return code === 0
+}
+
+/** Start a server; the files as they run on it. */
+async function on(major: Major, paths: readonly string[]): Promise<TestFile[]> {
   interrupted.signal.throwIfAborted()
   const server = await startScratch(major)
   servers.push(server)
   await makeTemplate(server.url)
-  console.log(`\nPostgres ${major}: ${files.length} test files`)
-
-  const stream = run({
-    cwd: root,
-    files: [...files],
-    concurrency: 3,
-    timeout: 120_000,
-    signal: interrupted.signal,
-    env: {
-      ...withoutOwnSettings(process.env),
-      POSTBAG_TEST_SERVER: server.url,
-      POSTBAG_TEST_TEMPLATE: template,
-    },
-  })
-  stream.on('test:pass', (test) => {
-    // A file without a single test is reported as one test that passed, named like the file.
-    if (test.file && resolve(root, test.name) === test.file) fail(`${test.name} has no test`)
-    else if (test.details.type !== 'suite' && !test.skip && !test.todo) passed++
-  })
-  stream.on('test:fail', (test) => {
-    // A suite fails with its tests, which are counted; on its own only when a hook failed.
-    const cause = test.details.error as Error & { failureType?: string }
-    if (!test.todo && !(test.details.type === 'suite' && cause.failureType === 'subtestsFailed')) failed++
-  })
-  const report = stream.compose(new spec())
-  report.pipe(process.stdout, { end: false })
-  await new Promise((done, broken) => report.once('end', done).once('error', broken))
+  const env = {
+    ...withoutOwnSettings(process.env),
+    NODE_COMPILE_CACHE: compileCache,
+    POSTBAG_TEST_SERVER: server.url,
+    POSTBAG_TEST_TEMPLATE: template,
+  }
+  return paths.map((path) => ({ path, title: `${path} on Postgres ${major}`, env }))
 }
 
 function fail(reason: string): void {

@@ -1,16 +1,11 @@
 /* Running the command line as its users do: real processes, through bin/postbag.js. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type NodeServer, startServer } from '../../functions/node.ts'
 import type { Access } from '../../src/config.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
-
-/** Halves the time that a command takes to start, and there are hundreds of them. */
-const compileCache = join(tmpdir(), 'postbag-test-compile-cache')
 
 const program = fileURLToPath(new URL('../../bin/postbag.js', import.meta.url))
 
@@ -54,7 +49,7 @@ after(async () => {
 export function start(args: readonly string[], { env = {}, cwd }: Omit<RunOptions, 'input'> = {}): Running {
   const child = spawn(process.execPath, [program, ...args], {
     cwd,
-    env: { ...process.env, NODE_COMPILE_CACHE: compileCache, ...env },
+    env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   running.add(child)
