@@ -22,7 +22,7 @@ interface Transaction {
 
 /** A client signs on through a session of its own, which then belongs to all; so there are as many sessions as there were clients, or as are
  * allowed. With a session that is lost goes the client that signed on through it, and the one whose transaction it runs; with the last one
- * go all. */
+ * go all but those that are just signing on. With a client that goes before it has signed on goes its session. */
 export async function startTransactionPooler(
   databaseUrl: string,
   { mostSessions }: PoolerOptions = {},
@@ -30,6 +30,7 @@ export async function startTransactionPooler(
   const target = new URL(databaseUrl)
   const open = new Set<Socket>()
   const sessions = new Set<Socket>()
+  const signingOn = new Set<Socket>()
   const idle: Socket[] = []
   const waiting: Transaction[] = []
   /** Whose transaction a session runs. */
@@ -57,19 +58,28 @@ export async function startTransactionPooler(
     const session = connect(Number(target.port), target.hostname)
     watch(session)
     sessions.add(session)
+    signingOn.add(session).add(client)
+    client.once('close', () => {
+      if (signingOn.has(session)) session.destroy()
+    })
     session.once('close', () => {
       client.destroy()
+      signingOn.delete(session)
+      signingOn.delete(client)
       serving.get(session)?.destroy()
       sessions.delete(session)
       if (idle.includes(session)) idle.splice(idle.indexOf(session), 1)
       // Nobody is left to serve the others.
-      if (sessions.size === 0) for (const other of open) other.destroy()
+      if ([...sessions].some((other) => !signingOn.has(other))) return
+      for (const other of open) if (!signingOn.has(other)) other.destroy()
     })
     const pass = (bytes: Buffer) => session.write(bytes)
     client.on('data', pass)
     void answer(session, client).then((said) => {
       welcome ??= said.subarray(said.indexOf(signedOn))
       client.off('data', pass)
+      signingOn.delete(session)
+      signingOn.delete(client)
       listen(client)
       serve()
     })
