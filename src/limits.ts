@@ -153,7 +153,7 @@ export const maxWebhookSignatures = 32
 export const maxWebhookBodyBytes = 4_194_304
 
 /** Most imported keys that are kept, to sign and to verify with. */
-export const maxWebhookKeysKept = 1000
+export const maxWebhookKeysKept = 10_000
 
 /** Most characters of a webhook's URL. */
 export const maxUrlLength = 2048
@@ -179,3 +179,12 @@ export const maxTriedAddresses = 4
 
 /** Longest wait that a receiver may ask for, in seconds: a day. */
 export const maxRetryAfterSeconds = 86_400
+
+/** Most secrets of webhooks that a process keeps opened and ready to sign with. */
+export const maxKeptSecrets = 10_000
+
+/** Bytes of bodies that a deliverer has under way when it claims no more. */
+export const maxBytesUnderWay = 67_108_864
+
+/** Most endpoints that a deliverer remembers because they have answered lately, or because their hosts take no more. */
+export const maxTrustedEndpoints = 1000

@@ -121,6 +121,8 @@ export interface PostbagEndpoint {
 export interface PostbagEndpointHealth {
   failing_since: Timestamp | null;
   failures: Generated<number>;
+  is_proven: Generated<boolean>;
+  is_slow: Generated<boolean>;
   queue_id: Int8;
   resting_until: Timestamp | null;
 }

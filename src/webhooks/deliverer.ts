@@ -1,7 +1,7 @@
 /* The deliverer: claims deliveries of all endpoints, makes their requests outside of any transaction, and settles them in batches.
  *
- *  1. As many attempts are under way as there are slots. When a quarter of them is free, so many deliveries are claimed, in one statement
- *     for all endpoints (migrations: claim_deliveries.sql), which takes no more of one than its concurrency and its fair share.
+ *  1. When a quarter of the slots is free, so many deliveries are claimed, in one statement for all endpoints (migrations:
+ *     claim_deliveries.sql), which takes no more of one than its concurrency and its fair share. Who has a slot, and for how long: places.ts.
  *  2. What came of them is gathered for a moment, and settled in one statement for all (settle_deliveries.sql). So a delivery costs a small
  *     part of two statements.
  *  3. A deliverer that dies leaves leases, which end: somebody delivers once more. Several deliverers never have one delivery at the same
@@ -11,10 +11,12 @@ import { type Clock, databaseClock } from '../clock.ts'
 import type { Executor } from '../db/call.ts'
 import { type DeliverOptions, deliver } from './deliver.ts'
 import { claimDeliveries, type Delivery, type Result, settleDeliveries } from './deliveries.ts'
+import { createPlaces, type Room } from './places.ts'
 
 export interface DelivererOptions extends DeliverOptions {
   readonly executor: Executor
-  /** Attempts under way at a time, 1 – 1000. Defaults to 256. */
+  /** Attempts that begin at a time, 1 – 1000; there may be eight times as many under way, of which most wait for an answer that takes long.
+   * Defaults to 256. */
   readonly slots?: number
   /** How often to look while there is nothing to do. Defaults to 1000. */
   readonly idleMillis?: number
@@ -35,33 +37,39 @@ export interface Deliverer {
 
 export function createDeliverer(options: DelivererOptions): Deliverer {
   const { executor, slots = 256, idleMillis = 1000, gatherMillis = 20, clock = databaseClock, onError } = options
-  const underWay = new Set<Promise<void>>()
-  const results: Result[] = []
+  const places = createPlaces(slots)
+  // What comes of those that are trusted does not wait for what comes of the others.
+  const lanes = [createLane(), createLane()] as const
   let after: string | undefined
-  let settling: Promise<void> | undefined
-  let settled = Promise.withResolvers<void>()
+  const ended = createSign()
+  const settled = createSign()
   let attempts = 0
 
   /** Claim for the slots that are free, and begin; whether there may be more at once. */
-  async function begin(signal: AbortSignal): Promise<boolean> {
-    const { deliveries, next } = await claimDeliveries(executor, slots - underWay.size, after, clock())
+  async function begin(room: Room, signal: AbortSignal): Promise<boolean> {
+    const { deliveries, next } = await claimDeliveries(executor, room, after, clock())
     after = next
     for (const delivery of deliveries) start(delivery, signal)
-    return deliveries.length > 0 || next !== undefined
+    return next !== undefined
   }
 
   function start(delivery: Delivery, signal: AbortSignal): void {
-    const work = deliver(delivery, options, signal, clock()).then((result) => {
+    const end = places.begin(delivery, performance.now())
+    void deliver(delivery, options, signal, clock()).then((result) => {
+      end()
+      if (result.error === 'busy') places.avoid(result.endpoint, performance.now())
+      if (result.outcome === 'delivered') places.trust(result.endpoint, performance.now())
       if (result.outcome !== 'untried') attempts++
-      results.push(result)
-      settling ??= settle()
+      const lane = lanes[delivery.standing === 'trusted' ? 0 : 1]
+      lane.results.push(result)
+      lane.settling ??= settle(lane)
+      ended.happened()
     })
-    underWay.add(work)
-    work.finally(() => underWay.delete(work))
   }
 
   /** Until there are no results any more. What comes while a batch is settled is the next one. */
-  async function settle(): Promise<void> {
+  async function settle(lane: Lane): Promise<void> {
+    const { results } = lane
     await pause(gatherMillis)
     while (results.length > 0) {
       try {
@@ -70,30 +78,37 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
         // (Their leases end, and they are delivered once more.)
         onError?.(error)
       }
-      settled.resolve()
-      settled = Promise.withResolvers()
+      settled.happened()
     }
-    settling = undefined
+    lane.settling = undefined
   }
 
   async function loop(signal: AbortSignal, untilEmpty: boolean): Promise<void> {
     while (!signal.aborted) {
+      const room = places.room(performance.now())
       // What is settled from now on lets others of its endpoint go.
-      const { promise: change } = settled
+      const [endedBefore, settledBefore] = [ended.times, settled.times]
+      if (room.most === 0) {
+        await ended.next(endedBefore, restMillis(room), signal)
+        continue
+      }
       let hasMore = false
       try {
-        hasMore = await begin(signal)
+        hasMore = await begin(room, signal)
       } catch (error) {
         onError?.(error)
       }
-      if (!hasMore) {
-        if (untilEmpty && underWay.size === 0 && !settling) return
-        await rest(idleMillis, signal, change)
-      }
-      while (!signal.aborted && slots - underWay.size < Math.max(1, slots / 4)) await Promise.race(underWay)
+      if (hasMore) continue
+      if (untilEmpty && places.underWay === 0 && lanes.every(({ settling }) => !settling)) return
+      await settled.next(settledBefore, restMillis(room), signal)
     }
-    await Promise.all(underWay)
-    await settling
+    while (places.underWay > 0) await ended.next(ended.times)
+    await Promise.all(lanes.map(({ settling }) => settling))
+  }
+
+  /** How long to wait, if nothing happens, until there may be something to do. */
+  function restMillis({ changesAt }: Room): number {
+    return Math.max(0, Math.min(idleMillis, Math.ceil(changesAt - performance.now())))
   }
 
   return {
@@ -106,18 +121,40 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
   }
 }
 
-/** For so long, or until stopped, or until something has changed. */
-function rest(millis: number, signal: AbortSignal, change: Promise<void>): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
+/** Results that are gathered, and settled one batch after the other. */
+interface Lane {
+  readonly results: Result[]
+  settling: Promise<void> | undefined
+}
+
+const createLane = (): Lane => ({ results: [], settling: undefined })
+
+/** Something that happens again and again, and one who waits for it. (Promises of it would keep all who ever waited in vain.) */
+function createSign() {
+  let times = 0
+  let tell: (() => void) | undefined
+  return {
+    get times() {
+      return times
+    },
+    happened() {
+      times++
+      tell?.()
+    },
+    /** Resolves when it has happened more often than `before`, after so long, or when the signal is aborted. */
+    async next(before: number, millis?: number, signal?: AbortSignal): Promise<void> {
+      if (times > before || signal?.aborted) return
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = millis === undefined ? undefined : setTimeout(resolve, millis)
+      const done = () => resolve()
+      signal?.addEventListener('abort', done)
+      tell = resolve
+      await promise
+      tell = undefined
       clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, millis)
-    signal.addEventListener('abort', done)
-    change.then(done)
-  })
+      signal?.removeEventListener('abort', done)
+    },
+  }
 }
 
 const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))

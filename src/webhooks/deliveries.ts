@@ -1,6 +1,7 @@
 /* Deliveries on their way from and to the database: claimed for all endpoints in one statement, and settled in one. */
 import { call, type Executor } from '../db/call.ts'
 import type { Encoding } from '../wire.ts'
+import type { Room } from './places.ts'
 
 /** A delivery that this process has leased. */
 export interface Delivery {
@@ -21,6 +22,8 @@ export interface Delivery {
   readonly content_type: string | null
   readonly headers: Readonly<Record<string, string>> | null
   readonly sent_at: Date
+  /** How its endpoint stands: postbag.claim_deliveries says what that means. */
+  readonly standing: 'trusted' | 'untrusted' | 'slow' | 'unproven'
 }
 
 /** What came of one: postbag.settle_deliveries says what each field means. */
@@ -45,17 +48,17 @@ interface ClaimedRow extends Omit<Delivery, 'receipt'> {
   readonly next: string | null
 }
 
-/** Lease up to `most` deliveries (1 – 1000), from the place `after` on; `next` is where to go on, undefined if all endpoints were looked at. */
+/** Lease up to `most` deliveries (1 – 1000), from the place `after` on; `next` is where to go on, undefined if there is no more now. */
 export async function claimDeliveries(
   executor: Executor,
-  most: number,
+  { most, mostDoubtful, avoided, trusted }: Omit<Room, 'changesAt'>,
   after: string | undefined,
   now: Date | undefined,
 ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
   const rows = await call<ClaimedRow>(
     executor,
-    'select * from postbag.claim_deliveries($1, $2, coalesce($3::timestamptz, clock_timestamp()))',
-    [most, after ?? null, now],
+    'select * from postbag.claim_deliveries($1, $2, $3, $4::text[], $5::text[], coalesce($6::timestamptz, clock_timestamp()))',
+    [most, after ?? null, mostDoubtful, avoided, trusted ?? null, now],
   )
   const deliveries = rows.filter((row): row is ClaimedRow & Delivery => row.receipt !== null)
   return { deliveries, next: rows.at(-1)?.next ?? undefined }

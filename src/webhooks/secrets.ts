@@ -3,7 +3,9 @@
  * Sealed, one is `v1.<key id>.<iv>.<ciphertext>`: AES-256-GCM, base64url, with the endpoint's name as additional data, so that the secret of one
  * endpoint is worth nothing at another. Several keys may be known: the first seals, all open; so a key is replaced without a gap. */
 import { QueueError } from '../errors.ts'
+import { maxKeptSecrets } from '../limits.ts'
 import { fromBase64, toBase64 } from '../wire.ts'
+import { remembering } from './remember.ts'
 import { WebhookError } from './signing/error.ts'
 import { parseSecret, signingKinds } from './signing/secret.ts'
 
@@ -35,6 +37,14 @@ export function checkSecret(given: string): void {
 export function createSecretBox(keys: string): SecretBox {
   const known = keys.split(',').map((text) => keyOf(text.trim()))
   const sealing = known[0] as (typeof known)[number]
+  // (Every delivery asks, and to open one takes longer than to sign with it.)
+  const open = remembering(maxKeptSecrets, async (sealed: string, endpoint: string) => {
+    const [version, id, iv, text] = sealed.split('.')
+    const found = (await Promise.all(known)).find((one) => one.id === id)
+    if (version !== 'v1' || !iv || !text || !found) throw new Error('a secret was sealed with a key that is not known')
+    const opened = await crypto.subtle.decrypt(parameters(fromBase64Url(iv), endpoint), found.key, fromBase64Url(text))
+    return new TextDecoder().decode(opened)
+  })
 
   return {
     async seal(secret, endpoint) {
@@ -43,18 +53,7 @@ export function createSecretBox(keys: string): SecretBox {
       const sealed = await crypto.subtle.encrypt(parameters(iv, endpoint), key, new TextEncoder().encode(secret))
       return `v1.${id}.${toBase64Url(iv)}.${toBase64Url(new Uint8Array(sealed))}`
     },
-    async open(sealed, endpoint) {
-      const [version, id, iv, text] = sealed.split('.')
-      const found = (await Promise.all(known)).find((one) => one.id === id)
-      if (version !== 'v1' || !iv || !text || !found)
-        throw new Error('a secret was sealed with a key that is not known')
-      const opened = await crypto.subtle.decrypt(
-        parameters(fromBase64Url(iv), endpoint),
-        found.key,
-        fromBase64Url(text),
-      )
-      return new TextDecoder().decode(opened)
-    },
+    open,
   }
 }
 

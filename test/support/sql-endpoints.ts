@@ -19,12 +19,20 @@ export interface Delivery {
   readonly body: string
   readonly type: string | null
   readonly headers: Record<string, string>
+  readonly standing: string | null
   readonly next: string | null
 }
 
 let made = 0
 
-/** An endpoint that no other test of this database has, of an exchange of its own; or of this one. */
+/** Let an endpoint be as if something had arrived there before. */
+export const prove = (pool: pg.Pool, endpoint: string) =>
+  pool.query(
+    'update postbag.endpoint_health set is_proven = true from postbag.endpoint where endpoint_health.queue_id = endpoint.queue_id and name = $1',
+    [endpoint],
+  )
+
+/** An endpoint that no other test of this database has, and that is proven, of an exchange of its own; or of this one. */
 export async function newEndpoint(pool: pg.Pool, config: object = {}, exchange?: string) {
   const endpoint = `endpoint-${++made}`
   const source = exchange ?? (await newExchange(pool, 'topic'))
@@ -37,10 +45,12 @@ export async function newEndpoint(pool: pg.Pool, config: object = {}, exchange?:
       ...config,
       ...more,
     })
+  const created = only(await set())
+  await prove(pool, endpoint)
   return {
     endpoint,
     exchange: source,
-    created: only(await set()),
+    created,
     set,
     describe: async () => only(await call(pool, 'describe_endpoint', { endpoint })),
     waiting: () => on(pool, `webhooks.${endpoint}`).peek(1000, { now: at(0) }),

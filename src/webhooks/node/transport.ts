@@ -10,7 +10,7 @@ import { type Exchange, exchange, type Way } from './exchange.ts'
 import { failureOf } from './failures.ts'
 
 export interface TransportOptions {
-  /** Most attempts under way at once. One more is answered `busy`. Defaults to 256. */
+  /** Most attempts under way at once. One more is answered `busy`. Defaults to 2048, as many as a deliverer makes (places.ts). */
   readonly maxAttempts?: number
   /** Of these, most to one host and port. Defaults to a quarter of them. */
   readonly maxAttemptsPerHost?: number
@@ -34,7 +34,7 @@ export interface Transport {
 
 export function createTransport(options: TransportOptions = {}): Transport {
   const {
-    maxAttempts = 256,
+    maxAttempts = 2048,
     maxAttemptsPerHost = Math.ceil(maxAttempts / 4),
     maxIdle = 64,
     idleMillis = 4000,

@@ -1,8 +1,9 @@
-/* The processes beside ours: servers and consumers. */
+/* The processes beside ours: servers, consumers and deliverers. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import type { NodeServerOptions } from '../../../functions/node.ts'
 import type { ConsumerKind } from './consumer.ts'
+import type { DelivererFigures } from './deliverer.ts'
 
 interface Child {
   /** Ask it to end in order, and wait until it has. */
@@ -54,6 +55,23 @@ export function startConsumer(kind: ConsumerKind, marks: readonly number[]): Con
   // Whoever stops it before its end waits for none of them.
   for (const promise of promises) promise.catch(() => {})
   return { marks: promises, stop: () => stop(child) }
+}
+
+export interface DelivererChild extends Child {
+  figures(): Promise<DelivererFigures>
+}
+
+/** Start a deliverer of webhooks over a database, which looks so often while it has nothing to do. */
+export async function startDelivererProcess(databaseUrl: string, idleMillis = 1000): Promise<DelivererChild> {
+  const child = start('deliverer.ts', [databaseUrl, String(idleMillis)])
+  await nextMessage(child)
+  return {
+    figures() {
+      child.send('figures')
+      return nextMessage(child) as Promise<DelivererFigures>
+    },
+    stop: () => stop(child),
+  }
 }
 
 function start(file: string, args: readonly string[]): ChildProcess {

@@ -1,115 +1,116 @@
-/* Webhooks: how fast what was published is delivered, by one deliverer in this process, to a receiver in this process; and what an endpoint that
- * answers nothing does to the others. The time is from the first claim to the last answer. */
-import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { createDeliverer } from '../../../src/webhooks/deliverer.ts'
-import { createTransport } from '../../../src/webhooks/node/transport.ts'
+/* Webhooks: how fast what was published is delivered, by one deliverer that is a process of its own, to receivers in this process; and what it
+ * costs. The
+ * time is from the moment in which the publish was accepted to the last arrival. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bench, Database } from '../bench.ts'
-import { latencies, type Measured, median } from '../measure.ts'
+import { type Measured, median, rateOnly } from '../measure.ts'
+import { startDelivererProcess } from '../processes/children.ts'
+import { makeEndpoints, proveEndpoints, type Receivers, startReceivers } from '../webhook-receivers.ts'
 
 export const title = 'Webhooks'
 export const measures =
-  'Deliveries per second of one deliverer with 256 slots, receiver in the same process; statements are those of the deliverer. Publishing is not in it.'
+  'Deliveries per second of one deliverer process with 256 slots, from the accepted publish to the last arrival; and what it costs. Endpoints as they are by default.'
 
-const secrets = JSON.stringify([{ sealed: `whsec_${Buffer.alloc(32, 1).toString('base64')}` }])
+const mostStatements = 0.2
+
+interface Case {
+  readonly name: string
+  readonly events: number
+  readonly well: number
+  readonly dead: number
+}
+
+const cases: readonly Case[] = [
+  { name: '1,000 events, 10 endpoints', events: 1000, well: 10, dead: 0 },
+  { name: '1 event, 10,000 endpoints', events: 1, well: 10_000, dead: 0 },
+  { name: '1 event, 10,000 endpoints, of which 1,000 never answer', events: 1, well: 9000, dead: 1000 },
+]
+
+const units = {
+  accepted: 'ms to accept the publish',
+  published: 'bytes of WAL per delivery, publish',
+  delivered: 'bytes of WAL per delivery, deliverer',
+  bodies: 'bodies stored per event',
+  statements: 'statements per delivery',
+  processor: 'ms of processor per delivery, deliverer',
+  memory: 'MB of memory at most, deliverer',
+  connections: 'connections to the database, deliverer',
+} as const
+
+type Costs = Readonly<Record<keyof typeof units, number>>
 
 export async function run(bench: Bench): Promise<void> {
-  const receiver = createServer((request, response) => {
-    // (Dead: it takes the connection, and says nothing.)
-    if (request.url === '/dead') return
-    request.resume().on('end', () => response.end())
-  })
-  receiver.listen(0, '127.0.0.1')
-  await once(receiver, 'listening')
+  const receivers = await startReceivers(50)
   try {
-    const runners = [
-      await deliveries(bench, receiver, '1,000 events, 10 endpoints', 1000, 10, 0),
-      await deliveries(bench, receiver, '1 event, 10,000 endpoints', 1, 10_000, 0),
-      await deliveries(bench, receiver, '1,000 events, 10 endpoints, and one that never answers', 1000, 10, 1),
-    ]
-    await bench.inTurn('events to endpoints', runners, 'deliveries/s')
-    for (const { name, shares } of runners) {
-      bench.note({ part: 'statements of the deliverer', contender: name, values: shares, unit: 'per delivery' })
-      bench.mustHold(`statements per delivery, ${name}`, 'below', 0.2, median(shares))
+    const runners = []
+    for (const [index, { name, ...full }] of cases.entries()) {
+      const sizes = {
+        events: bench.count(full.events),
+        well: bench.count(full.well, 10),
+        dead: full.dead && bench.count(full.dead),
+      }
+      const database = await bench.database(`webhooks_${index}`, async (made) => {
+        await makeEndpoints(made, receivers, 'events', 'well', sizes.well)
+        await makeEndpoints(made, receivers, 'events', 'dead', sizes.dead)
+      })
+      const costs: Costs[] = []
+      runners.push({ name, costs, measure: () => measureDeliveries(database, receivers, sizes, costs) })
+    }
+    await bench.inTurn('from publish to last arrival', runners, 'deliveries/s')
+    for (const { name, costs } of runners) {
+      for (const [cost, unit] of Object.entries(units) as [keyof Costs, string][]) {
+        bench.note({ part: name, contender: cost, unit, values: costs.map((round) => round[cost]) })
+      }
+      const statements = median(costs.map((round) => round.statements))
+      bench.mustHold(`statements per delivery, ${name}`, 'below', mostStatements, statements)
     }
   } finally {
-    receiver.closeAllConnections()
-    receiver.close()
+    receivers.stop()
   }
 }
 
-async function deliveries(
-  bench: Bench,
-  receiver: Server,
-  name: string,
-  events: number,
-  endpoints: number,
-  dead: number,
-) {
-  const counts = { events: bench.count(events), endpoints: bench.count(endpoints) }
-  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
-  const database = await bench.database(`webhooks_${name.replaceAll(/\W+/g, '_')}`, async ({ pool }) => {
-    await pool.query(`select postbag.declare_exchange('events', type => 'fanout')`)
-    for (const [kind, count] of [
-      ['', counts.endpoints],
-      ['dead', dead],
-    ] as const) {
-      await pool.query(
-        `select count(made.name) from generate_series(1, $1::int) as n,
-          lateral postbag.set_endpoint('e' || $2 || n, $3, 'events', concurrency => 1000, secrets => $4) as made`,
-        [count, kind, `${url}/${kind}`, secrets],
-      )
-    }
-  })
-  const shares: number[] = []
-  return {
-    name,
-    shares,
-    measure: () => measureDeliveries(database, counts.events, counts.events * counts.endpoints, shares),
-  }
-}
-
-/** @param shares statements per delivery are noted there, one for each round */
 async function measureDeliveries(
-  { pool }: Database,
-  events: number,
-  expected: number,
-  shares: number[],
+  database: Database,
+  receivers: Receivers,
+  { events, well, dead }: Omit<Case, 'name'>,
+  costs: Costs[],
 ): Promise<Measured> {
-  await pool.query(
-    `select count(postbag.publish('events', '{"text": "hello"}', type => 'greeting')) from generate_series(1, $1::int)`,
-    [events],
-  )
-  let statements = 0
-  const executor = {
-    query(text: string, values: unknown[]) {
-      statements++
-      return pool.query(text, values)
-    },
+  const { pool } = database
+  const one = async (statement: string) => Number((await pool.query(statement)).rows[0].value)
+  const walBytes = () => one(`select pg_current_wal_lsn() - '0/0'::pg_lsn as value`)
+  const bodies = () => one('select count(*) as value from postbag.body')
+  await proveEndpoints(database)
+  const deliverer = await startDelivererProcess(database.url, 50)
+  const expected = events * well
+  let arrived = 0
+  let lastArrival = 0
+  receivers.onArrival = () => {
+    if (++arrived === expected) lastArrival = performance.now()
   }
-  const transport = createTransport({ maxAttemptsPerHost: 256 })
-  const millis: number[] = []
-  const done = new AbortController()
-  const deliverer = createDeliverer({
-    executor,
-    open: async (sealed) => sealed,
-    policy: { allowPrivate: true, allowHttp: true },
-    async attempt(request) {
-      const outcome = await transport.attempt(request)
-      if (outcome.kind === 'answered' && millis.push(outcome.millis) === expected) done.abort()
-      return outcome
-    },
+  const messages = JSON.stringify(
+    Array.from({ length: events }, (_, n) => ({ body: { text: 'hello', n }, type: 'greeting' })),
+  )
+  const [bodiesBefore, walBefore, before] = [await bodies(), await walBytes(), await deliverer.figures()]
+  const began = performance.now()
+  await pool.query(`select queues from postbag.publish_batch('events', $1::jsonb)`, [messages])
+  const accepted = performance.now()
+  const walPublished = await walBytes()
+
+  // (Of those that never answer, each has an attempt under way or more.)
+  while ((await one('select count(*) as value from postbag.message')) > events * dead) await sleep(20)
+  const [wal, after] = [await walBytes(), await deliverer.figures()]
+  await deliverer.stop()
+  costs.push({
+    accepted: accepted - began,
+    published: (walPublished - walBefore) / (events * (well + dead)),
+    delivered: (wal - walPublished) / expected,
+    bodies: ((await bodies()) - bodiesBefore) / events,
+    statements: (after.statements - before.statements) / expected,
+    processor: (after.processor - before.processor) / 1000 / expected,
+    memory: after.memory / 1e6,
+    connections: after.connections,
   })
-  const started = performance.now()
-  let elapsed = 0
-  done.signal.addEventListener('abort', () => {
-    elapsed = (performance.now() - started) / 1000
-  })
-  await deliverer.run(done.signal)
-  transport.close()
-  shares.push(statements / expected)
   // What never answers must not wait for the next round.
   await pool.query(`select count(postbag.purge('webhooks.' || name)) from postbag.endpoint`)
-  return { rate: expected / elapsed, ...latencies(millis), perSecond: [] }
+  return rateOnly(expected / ((lastArrival - accepted) / 1000))
 }
