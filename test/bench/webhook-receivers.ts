@@ -1,5 +1,5 @@
-/* Receivers of webhooks for the benchmark, on many ports, because a port is a host to who delivers; and endpoints for them. What a receiver does stands in the
- * path: /well, /dead (never answers), /slow (answers after 5 s), /throttled (429, come again in 30 s). */
+/* Receivers of webhooks for the benchmark, on many ports, because a port is a host to who delivers; and endpoints for them. What a receiver does
+ * stands in the path: /well, /dead (never answers), /slow (answers after 5 s), /throttled (429, come again in 30 s). */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

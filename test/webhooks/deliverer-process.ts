@@ -1,5 +1,5 @@
-/* A process that delivers webhooks and nothing else, as a server process does, but by a clock that may run faster. Started by deliverer-processes.ts, which
- * kills it; says when it has begun, stops in order when told, and ends with its parent. */
+/* A process that delivers webhooks and nothing else, as a server process does, but by a clock that may run faster. Started by
+ * deliverer-processes.ts, which kills it; says when it has begun, stops in order when told, and ends with its parent. */
 import { connect, preparing } from '../../src/db/connect.ts'
 import { createDeliverer } from '../../src/webhooks/deliverer.ts'
 import { createTransport } from '../../src/webhooks/node/transport.ts'

@@ -1,5 +1,5 @@
-/* Webhooks under load: deliverers that are processes of their own are killed, and so is the database, while transactions publish, or roll back. What the
- * receivers noted is compared with what was committed. */
+/* Webhooks under load: deliverers that are processes of their own are killed, and so is the database, while transactions publish, or roll back.
+ * What the receivers noted is compared with what was committed. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'

@@ -1,4 +1,5 @@
-/* Events, endpoints and receivers of the load tests: who is to get what, who got what, and receivers that fail at random, the same way in each run. */
+/* Events, endpoints and receivers of the load tests: who is to get what, who got what, and receivers that fail at random, by the same numbers in
+ * each run. */
 import type { ServerResponse } from 'node:http'
 import type pg from 'pg'
 import { createSecretBox, newSecret } from '../../src/webhooks/secrets.ts'

@@ -1,5 +1,5 @@
-/* A process that delivers webhooks and nothing else. Started by children.ts with the database's url and how often to look; tells how it is when it is asked; stops in
- * order when told, and ends with its parent. */
+/* A process that delivers webhooks and nothing else. Started by children.ts with the database's url and how often to look; tells how it is when it
+ * is asked; stops in order when told, and ends with its parent. */
 import { connect, preparing } from '../../../src/db/connect.ts'
 import { createDeliverer } from '../../../src/webhooks/deliverer.ts'
 import { createTransport } from '../../../src/webhooks/node/transport.ts'

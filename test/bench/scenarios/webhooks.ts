@@ -9,7 +9,7 @@ import { makeEndpoints, proveEndpoints, type Receivers, startReceivers } from '.
 
 export const title = 'Webhooks'
 export const measures =
-  'Deliveries per second of one deliverer process with 256 slots, from the accepted publish to the last arrival; and what it costs. Endpoints as they are by default.'
+  'Deliveries per second of one deliverer process, from the accepted publish to the last arrival, to endpoints as they are by default; and what it costs.'
 
 const mostStatements = 0.2
 
