@@ -11,6 +11,9 @@
  * others (wakeup/line.ts). Three hubs: listen-hub.ts is told by the database; poll-hub.ts asks it now and then, where it cannot tell;
  * remote-hub.ts waits at a listen hub that lives in a Durable Object. */
 
+/** The name under which who delivers webhooks waits for the queues of all endpoints (migrations: wake.sql). */
+export const allEndpoints = '~webhooks'
+
 export interface Waiter {
   /** Whether there may be something already. */
   readonly looksFirst: boolean
@@ -22,7 +25,8 @@ export interface Waiter {
 }
 
 export interface Hub {
-  /** Begin to wait for a queue, for up to `max` messages; or for a reply, by the name under which it is awaited (queue/request.ts). */
+  /** Begin to wait for a queue, for up to `max` messages; or for a reply, by the name under which it is awaited (queue/request.ts); or
+   * for all endpoints. */
   wait(queue: string, max: number): Waiter
   /** So many messages may be in the queue now: called by whoever put them there, after the commit. Defaults to 1. */
   poke(queue: string, messages?: number): void

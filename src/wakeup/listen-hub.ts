@@ -25,7 +25,7 @@
  * When the connection is lost, the locks are lost, so all begins anew; until there is another, or where LISTEN does not work at all, the
  * database is asked now and then (poll.ts). */
 import type { Executor } from '../db/call.ts'
-import type { Hub } from './hub.ts'
+import { allEndpoints, type Hub } from './hub.ts'
 import { createLine, type Line } from './line.ts'
 import { createListener, type Watched } from './listener.ts'
 import { createPoll } from './poll.ts'
@@ -115,8 +115,7 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
         }
       },
       onNotification(queue) {
-        const awaited = queues.get(queue)
-        if (awaited) hint(awaited, 1, true)
+        for (const awaited of toldOf(queue)) hint(awaited, 1, true)
       },
     },
   )
@@ -153,6 +152,13 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
     }
     queues.set(queue, made)
     return made
+  }
+
+  /** Who is told by a notification: that of all endpoints is for those, too, who wait for the queue of one. */
+  function toldOf(queue: string): readonly Awaited[] {
+    const own = queues.get(queue)
+    const others = queue === allEndpoints ? [...queues.values()].filter((one) => one.queue.startsWith('webhooks.')) : []
+    return own ? [own, ...others] : others
   }
 
   /** Whether it is known that nothing is there. */

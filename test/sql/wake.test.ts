@@ -3,6 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type pg from 'pg'
 import { createDatabase } from '../support/database.ts'
+import { claim, claimOf, newEndpoint } from '../support/sql-endpoints.ts'
+import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
 import { at, call, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -370,3 +372,44 @@ for (const { claim, config = {}, given, next } of prospects) {
     })
   }
 }
+
+test('who delivers waits for all endpoints under one name: a publish to many of them is one notification', async () => {
+  const exchange = await newExchange(pool, 'topic')
+  const [one, two] = [await newEndpoint(pool, {}, exchange), await newEndpoint(pool, {}, exchange)]
+  const plain = await newQueue(pool)
+  await call(pool, 'bind', { exchange, queue: plain, routing_key: 'plain' })
+  await publishBatch(pool, exchange, [{ body: 1 }])
+  const { session, heard } = await listenTo('~webhooks')
+  assert.deepEqual(await heard(), [])
+
+  await publishBatch(pool, exchange, [{ body: 2 }, { body: 3 }])
+  assert.deepEqual(await heard(), ['~webhooks'])
+  const [eventId] = (await claim(pool, at(1000))).map(({ event_id }) => event_id)
+  await call(pool, 'resend', { endpoint: one.endpoint, event_id: eventId })
+  assert.deepEqual(await heard(), ['~webhooks'])
+  await call(pool, 'pause', { queue: `webhooks.${two.endpoint}` })
+  await heard()
+  await call(pool, 'resume', { queue: `webhooks.${two.endpoint}` })
+  assert.deepEqual(await heard(), ['~webhooks'])
+  await on(pool, plain).send(1)
+  assert.deepEqual(await heard(), [])
+
+  await call(session, 'unwatch', { queues: ['~webhooks'] })
+  await publishBatch(pool, exchange, [{ body: 4 }])
+  assert.deepEqual(await heard(), [])
+})
+
+test('what is to be delivered, and when, is what who waits for all endpoints is told of', async () => {
+  const own = await createDatabase()
+  const session = await own.connect()
+  const told = async () => only(await watch(session, ['~webhooks'])).available_in
+  const { exchange, endpoint } = await newEndpoint(own.pool, { timeout: '15 s' })
+  assert.equal(await told(), null)
+
+  await publishBatch(own.pool, exchange, [{ body: 1 }], { now: new Date() })
+  assert.equal(await told(), 0)
+  assert.equal((await claimOf(own.pool, endpoint, new Date())).length, 1)
+
+  const seconds = (await told()) ?? 0
+  assert.ok(seconds > 50 && seconds <= 60, String(seconds))
+})
