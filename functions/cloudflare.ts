@@ -11,29 +11,27 @@
  *     (wakeup/durable-object.ts). (It would know prepared statements by name; but a connection that lives for one request has nothing to
  *     prepare for.) */
 import { createApp, type Door, maintain, notConfigured } from '../src/app.ts'
-import { tokenAccess, webhookSettings } from '../src/config.ts'
+import { tokenAccess } from '../src/config.ts'
 import { connect, type Executor } from '../src/db/connect.ts'
 import { createCacheRefusal } from '../src/db/uncached.ts'
 import type { HubEnv } from '../src/wakeup/durable-object.ts'
 import type { Hub } from '../src/wakeup/hub.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
 import { createRemoteHub, type HubNamespace } from '../src/wakeup/remote-hub.ts'
+import { settingsOf, type WebhookEnv, workerDelivering } from '../src/webhooks/worker.ts'
 
-/** The class of the binding HUB. */
+/** The classes of the bindings HUB and WEBHOOKS. */
 export { WakeupHub } from '../src/wakeup/durable-object.ts'
+export { WebhookAlarm } from '../src/webhooks/durable-object.ts'
 
 /** What wrangler.toml binds. */
-export interface WorkerEnv extends HubEnv {
+export interface WorkerEnv extends HubEnv, WebhookEnv {
   /** Holds the connection that listens. Without it, or without DATABASE_DIRECT_URL, waiting receives look now and then. */
   readonly HUB?: HubNamespace
   /** Among how many objects the queues are divided. Defaults to 1. */
   readonly HUB_OBJECTS?: string
   /** At least 32 random characters; tokens are signed with it. Without it every request is answered 500. */
   readonly POSTBAG_SECRET?: string
-  /** Seals the secrets of webhook endpoints. Without it none can be made. (A server process delivers: the Worker does not.) */
-  readonly POSTBAG_WEBHOOK_KEY?: string
-  /** true: webhooks may call http and private addresses, for development. */
-  readonly POSTBAG_WEBHOOK_ALLOW_PRIVATE?: string
 }
 
 interface Lifetime {
@@ -48,13 +46,8 @@ export default {
   async fetch(request: Request, env: WorkerEnv, lifetime: Lifetime): Promise<Response> {
     try {
       if (!env.HYPERDRIVE) throw new Error(noDatabase)
-      const { POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE } = env
-      app ??= createApp(
-        {
-          access: tokenAccess(env.POSTBAG_SECRET),
-          webhooks: webhookSettings({ POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE }),
-        },
-        (line) => console.log(JSON.stringify(line)),
+      app ??= createApp({ access: tokenAccess(env.POSTBAG_SECRET), webhooks: settingsOf(env) }, (line) =>
+        console.log(JSON.stringify(line)),
       )
       const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1, answerTimeoutMillis: 30_000 })
       const executor = refusingCaches(pool)
@@ -63,8 +56,10 @@ export default {
       const keep = (work: Promise<unknown>) => {
         kept = work
       }
-      const answer = Promise.resolve(app.fetch(request, { executor, hub, keep }))
-      lifetime.waitUntil(answer.then(() => kept).finally(() => pool.end()))
+      const delivering = workerDelivering(env, executor, console.error)
+      const answer = Promise.resolve(app.fetch(request, { executor, hub, keep, delivering }))
+      const ended = answer.then(() => Promise.all([kept, delivering?.finish()]))
+      lifetime.waitUntil(ended.finally(() => pool.end()))
       return await answer
     } catch (error) {
       // The app answers what goes wrong inside it; what comes here is a Worker that lacks a setting.
@@ -73,12 +68,14 @@ export default {
     }
   },
 
-  /** The cron trigger of wrangler.toml: clear away what is over in queues that nobody uses. */
+  /** The cron trigger of wrangler.toml: clear away what is over in queues that nobody uses, and deliver what is due. */
   async scheduled(_event: unknown, env: WorkerEnv): Promise<void> {
     if (!env.HYPERDRIVE) throw new Error(noDatabase)
     const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
     try {
-      while ((await maintain(refusingCaches(pool))).more);
+      const executor = refusingCaches(pool)
+      while ((await maintain(executor)).more);
+      await workerDelivering(env, executor, console.error)?.onClock()
     } finally {
       await pool.end()
     }

@@ -5,17 +5,32 @@
  *     proven before it is used after a rest (db/thaw.ts); and nothing listens.
  *  2. A request that takes longer than the function's timeout is cut off. So a wait ends a second before.
  *  3. A client that goes away is not reported. So what is leased for it comes back when its lease ends.
- *  4. An answer of more than 6 MB gets through as a stream only: `streamHandler`, for a function URL with RESPONSE_STREAM. */
+ *  4. An answer of more than 6 MB gets through as a stream only: `streamHandler`, for a function URL with RESPONSE_STREAM.
+ *  5. Nothing goes on after an answer. So what is published is delivered by another invocation, which this one asks AWS for
+ *     (POSTBAG_INVOKES_ITSELF), and by the schedule. */
 import { Hono } from 'hono'
 import { handle, type LambdaContext, streamHandle } from 'hono/aws-lambda'
-import { createApp, maintain, notConfigured } from '../src/app.ts'
+import {
+  createApp,
+  type Delivering,
+  delivererOf,
+  hasMore,
+  limitsWithin,
+  maintain,
+  notConfigured,
+  ownDeliverRequest,
+} from '../src/app.ts'
 import { functionConfig } from '../src/config.ts'
 import { connect, preparing, thawing } from '../src/db/connect.ts'
 import { bounded } from '../src/wakeup/bounded-hub.ts'
 import { createPollHub } from '../src/wakeup/poll-hub.ts'
+import { invokeSelf } from '../src/webhooks/node/lambda-invocation.ts'
+import { createTransport } from '../src/webhooks/node/transport.ts'
 
 /** For the last look and the answer. */
 const reserveMillis = 1000
+/** For how long one invocation begins deliveries: a schedule comes each minute. */
+const deliverSeconds = 50
 
 /** Kept from request to request; made with the first. */
 let instance: ReturnType<typeof start> | undefined
@@ -26,15 +41,33 @@ function start() {
     thawing(connect(config.databaseUrl, { maxConnections: 1, idleMillis: 0, answerTimeoutMillis: 30_000 })),
   )
   const app = createApp(config, (line) => console.log(JSON.stringify(line)))
-  return { app, executor, hub: createPollHub({ executor }) }
+  // (A connection that is kept would be frozen, too.)
+  const { attempt } = createTransport({ maxIdle: 0 })
+  const deliverer = delivererOf(config.webhooks, { executor, attempt, onError: console.error })
+  return { app, config, executor, hub: createPollHub({ executor }), deliverer }
 }
+
+const millisLeft = (context: LambdaContext) => context.getRemainingTimeInMillis() - reserveMillis
 
 async function answer(request: Request, context: LambdaContext): Promise<Response> {
   try {
     instance ??= start()
-    const { app, executor } = instance
-    const hub = bounded(instance.hub, () => context.getRemainingTimeInMillis() - reserveMillis)
-    return await app.fetch(request, { executor, hub })
+    const { app, executor, deliverer } = instance
+    const hub = bounded(instance.hub, () => millisLeft(context))
+    let isAsked = false
+    const delivering: Delivering | undefined = deliverer && {
+      begin() {
+        isAsked = true
+      },
+      async run(seconds, waits) {
+        const drained = await deliverer.drain({ ...limitsWithin(millisLeft(context), seconds * 1000), waits })
+        isAsked ||= hasMore(drained)
+        return drained
+      },
+    }
+    const response = await app.fetch(request, { executor, hub, delivering })
+    if (isAsked) await deliverElsewhere(instance)
+    return response
   } catch (error) {
     console.error(error)
     return notConfigured(error)
@@ -53,8 +86,28 @@ export const handler = handle(front)
 /** Undefined anywhere but on Lambda, whose runtime brings what it is made with. */
 export const streamHandler: object | undefined = 'awslambda' in globalThis ? streamHandle(front) : undefined
 
-/** For an EventBridge schedule: clear away what is over in queues that nobody uses. */
-export async function scheduled(): Promise<void> {
+/** For an EventBridge schedule: clear away what is over in queues that nobody uses, and deliver what is due. */
+export async function scheduled(_event: unknown, context: LambdaContext): Promise<void> {
   instance ??= start()
   while ((await maintain(instance.executor)).more);
+  const limits = { ...limitsWithin(millisLeft(context), deliverSeconds * 1000), waits: true }
+  const drained = await instance.deliverer?.drain(limits)
+  if (drained && hasMore(drained)) await deliverElsewhere(instance)
+}
+
+/** The event is a request of a function URL, as far as the handlers read it. */
+async function deliverElsewhere({ config }: ReturnType<typeof start>): Promise<void> {
+  if (!config.invokesItself) return
+  const { method, path, headers, body } = await ownDeliverRequest(config.access, deliverSeconds)
+  const requestContext = { domainName: 'localhost', http: { method, path } }
+  const event = {
+    version: '2.0',
+    rawPath: path,
+    rawQueryString: '',
+    headers,
+    requestContext,
+    body,
+    isBase64Encoded: false,
+  }
+  await invokeSelf(process.env, event).catch(console.error)
 }

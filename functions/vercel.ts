@@ -4,13 +4,33 @@
  *  1. An instance may be suspended when nothing runs in it. So the pool is attached to it (attachDatabasePool), which keeps it awake until
  *     idle connections are closed.
  *  2. A client that goes away is told of where vercel.json says "supportsCancellation"; then its wait ends.
- *  3. Scheduled jobs are GET requests with CRON_SECRET as the token: `GET`, in a file of its own. */
+ *  3. Scheduled jobs are GET requests with CRON_SECRET as the token: `GET`, in a file of its own.
+ *  4. What goes on after an answer (waitUntil) ends with the function's longest duration. So webhooks are delivered for 20 s then, and
+ *     another invocation goes on with the rest. */
 import { timingSafeEqual } from 'node:crypto'
-import { attachDatabasePool } from '@vercel/functions'
-import { coalescing, createApp, maintain, notConfigured } from '../src/app.ts'
-import { functionConfig } from '../src/config.ts'
-import { connect, preparing } from '../src/db/connect.ts'
+import { attachDatabasePool, waitUntil } from '@vercel/functions'
+import {
+  coalescing,
+  createApp,
+  type Delivering,
+  delivererOf,
+  hasMore,
+  limitsWithin,
+  maintain,
+  notConfigured,
+  oneWaits,
+  ownDeliverRequest,
+} from '../src/app.ts'
+import { type Access, functionConfig, type WebhookSettings } from '../src/config.ts'
+import { connect, type Executor, preparing } from '../src/db/connect.ts'
 import { createListenHub } from '../src/wakeup/listen-hub.ts'
+import { createTransport } from '../src/webhooks/node/transport.ts'
+
+/** For how long webhooks are delivered: as vercel.json allows (README.md), with a margin. */
+const lifeMillis = 55_000
+/** And begun, after an answer, and by a cron job, which may come each minute. */
+const afterAnswerSeconds = 20
+const cronSeconds = 50
 
 /** Shared by all requests of an instance; made with the first. */
 let instance: ReturnType<typeof start> | undefined
@@ -22,7 +42,37 @@ function start() {
   const executor = coalescing(preparing(pool))
   const hub = createListenHub({ url: config.directUrl ?? config.databaseUrl, executor, lingerMillis: 5000 })
   const app = createApp(config, (line) => console.log(JSON.stringify(line)))
-  return { app, executor, hub }
+  return { app, executor, hub, delivering: deliver(config, executor) }
+}
+
+function deliver(
+  { webhooks, access }: { readonly webhooks?: WebhookSettings | undefined; readonly access: Access },
+  executor: Executor,
+): Delivering | undefined {
+  // (A connection that is kept would be suspended with the instance.)
+  const { attempt } = createTransport({ maxIdle: 0 })
+  const deliverer = delivererOf(webhooks, { executor, attempt, onError: console.error })
+  if (!deliverer) return undefined
+  const run: Delivering['run'] = async (seconds, waits) => {
+    const drained = await deliverer.drain({ ...limitsWithin(lifeMillis, seconds * 1000), waits })
+    if (hasMore(drained)) waitUntil(callItself(access).catch(console.error))
+    return drained
+  }
+  const drainSoon = oneWaits((waits) => run(afterAnswerSeconds, waits))
+  return { run, begin: () => waitUntil(drainSoon().catch(console.error)) }
+}
+
+/** Another invocation goes on: after its answer, for which this one waits. */
+async function callItself(access: Access): Promise<void> {
+  const { VERCEL_ENV, VERCEL_URL, VERCEL_PROJECT_PRODUCTION_URL, VERCEL_AUTOMATION_BYPASS_SECRET, POSTBAG_URL } =
+    process.env
+  const host = VERCEL_ENV === 'production' ? VERCEL_PROJECT_PRODUCTION_URL : VERCEL_URL
+  const base = POSTBAG_URL || (host && `https://${host}`)
+  if (!base) return
+  const { path, ...request } = await ownDeliverRequest(access, 0)
+  const bypass = VERCEL_AUTOMATION_BYPASS_SECRET && { 'x-vercel-protection-bypass': VERCEL_AUTOMATION_BYPASS_SECRET }
+  const response = await fetch(`${base}${path}`, { ...request, headers: { ...request.headers, ...bypass } })
+  if (!response.ok) console.error(`another invocation could not be asked to deliver: ${response.status} of ${base}`)
 }
 
 /** For a file that all paths lead to: export { default } from 'postbag/vercel' */
@@ -30,8 +80,8 @@ export default {
   async fetch(request: Request): Promise<Response> {
     try {
       instance ??= start()
-      const { app, executor, hub } = instance
-      return await app.fetch(request, { executor, hub })
+      const { app, executor, hub, delivering } = instance
+      return await app.fetch(request, { executor, hub, delivering })
     } catch (error) {
       console.error(error)
       return notConfigured(error)
@@ -39,7 +89,8 @@ export default {
   },
 }
 
-/** For the file of a cron job: clear away what is over in queues that nobody uses. export { GET } from 'postbag/vercel' */
+/** For the file of a cron job: clear away what is over in queues that nobody uses, and deliver what is due.
+ * export { GET } from 'postbag/vercel' */
 export async function GET(request: Request): Promise<Response> {
   const given = Buffer.from(request.headers.get('authorization') ?? '')
   const expected = Buffer.from(`Bearer ${process.env['CRON_SECRET']}`)
@@ -47,5 +98,6 @@ export async function GET(request: Request): Promise<Response> {
   if (!isCron) return new Response('this is for the cron job, which knows CRON_SECRET', { status: 401 })
   instance ??= start()
   while ((await maintain(instance.executor)).more);
+  await instance.delivering?.run(cronSeconds, true)
   return new Response(null, { status: 204 })
 }

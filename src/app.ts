@@ -12,6 +12,7 @@ import { requestId } from 'hono/request-id'
 import type { AppConfig } from './config.ts'
 import { QueueError } from './errors.ts'
 import { crossOrigin } from './http/cross-origin.ts'
+import { beginDeliveries, mountDeliverRoutes } from './http/deliver-routes.ts'
 import { mountDeliveryRoutes } from './http/delivery-routes.ts'
 import { createDoor, type Door, type DoorEnv, type Log, refuseOtherMethods } from './http/door.ts'
 import { mountEndpointRoutes } from './http/endpoint-routes.ts'
@@ -30,6 +31,8 @@ import { mountStreamRoute } from './http/stream-route.ts'
 import { maxRequestBytes } from './limits.ts'
 import { webhookConfig } from './webhooks/config.ts'
 
+/** For platforms that deliver webhooks when something calls them. */
+export { ownDeliverRequest } from './http/deliver-routes.ts'
 export type { Dependencies, Door, Log } from './http/door.ts'
 /** For entries that lack a setting. */
 export { notConfigured } from './http/problem.ts'
@@ -37,6 +40,7 @@ export { notConfigured } from './http/problem.ts'
 export { coalescing } from './queue/coalesce.ts'
 /** For the cron triggers of platforms. */
 export { maintain } from './queue/maintain.ts'
+export { type Delivering, delivererOf, hasMore, limitsWithin, oneWaits } from './webhooks/delivering.ts'
 
 /** The HTTP app, in Hono's terms. `log` gets one object per request. */
 export function createApp(config: AppConfig, log: Log = () => {}): Door {
@@ -72,6 +76,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
       throw new QueueError('server_stopping', 'this server is stopping: try again, another answers')
     await next()
   })
+  if (config.webhooks) app.use('/v1/*', beginDeliveries)
   app.onError((error, context) => problemResponse(error, context.get('requestId')))
   app.notFound((context) => {
     throw new QueueError(
@@ -91,6 +96,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
   mountImportRoutes(app, config.access)
   mountEndpointRoutes(app, config.access, webhookConfig(config.webhooks))
   mountDeliveryRoutes(app, config.access)
+  mountDeliverRoutes(app, config.access)
   mountMaintainRoutes(app, config.access)
   mountHealthRoutes(app)
   refuseOtherMethods(app)

@@ -40,6 +40,8 @@ export interface FunctionConfig extends AppConfig {
   readonly databaseUrl: string
   /** The same database without a transaction pooler in between, to listen on. Undefined: the same address. */
   readonly directUrl: string | undefined
+  /** Whether it has another invocation of itself deliver webhooks. */
+  readonly invokesItself: boolean
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -106,11 +108,7 @@ export function webhookSettings(env: Environment): WebhookSettings | undefined {
       'POSTBAG_WEBHOOK_KEY must be 32 random bytes as base64 (openssl rand -base64 32), or several, separated by commas',
     )
   }
-  const allow = env['POSTBAG_WEBHOOK_ALLOW_PRIVATE'] ?? ''
-  if (!['', 'true', 'false'].includes(allow)) {
-    throw new Error(`POSTBAG_WEBHOOK_ALLOW_PRIVATE must be true or false, got ${allow}`)
-  }
-  return { keys, allowPrivate: allow === 'true' }
+  return { keys, allowPrivate: trueOrFalse(env, 'POSTBAG_WEBHOOK_ALLOW_PRIVATE') }
 }
 
 /** The same where no database can be embedded.
@@ -120,7 +118,7 @@ export function hostedConfig(env: Environment): ServerConfig & { readonly databa
 }
 
 /** Configuration of a function, which is always reachable from outside. Reads DATABASE_URL, DATABASE_DIRECT_URL,
- * POSTBAG_SECRET, and the settings of webhooks.
+ * POSTBAG_SECRET, POSTBAG_INVOKES_ITSELF, and the settings of webhooks.
  * @throws Error with a sentence that says what to set. */
 export function functionConfig(env: Environment): FunctionConfig {
   return {
@@ -128,6 +126,7 @@ export function functionConfig(env: Environment): FunctionConfig {
     directUrl: address(env, 'DATABASE_DIRECT_URL'),
     access: tokenAccess(env['POSTBAG_SECRET']),
     webhooks: webhookSettings(env),
+    invokesItself: trueOrFalse(env, 'POSTBAG_INVOKES_ITSELF'),
   }
 }
 
@@ -143,6 +142,13 @@ function address(env: Environment, name: string): string | undefined {
   if (/^postgres(ql)?:\/\//.test(given)) return given
   // Not shown: it may hold a password.
   throw new Error(`${name} must be an address that begins with postgres://`)
+}
+
+/** Defaults to false. */
+function trueOrFalse(env: Environment, name: string): boolean {
+  const given = env[name] || 'false'
+  if (given === 'true' || given === 'false') return given === 'true'
+  throw new Error(`${name} must be true or false, got ${given}`)
 }
 
 function path(env: Environment, name: string): string | undefined {

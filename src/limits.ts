@@ -109,6 +109,9 @@ export const maxRetrySeconds = 604_800
 export const minEndpointTimeoutSeconds = 1
 export const maxEndpointTimeoutSeconds = 60
 
+/** For how long one call of /v1/deliver begins deliveries at most, in seconds. */
+export const maxDeliverSeconds = 60
+
 /** Most characters of an endpoint's description, and bytes of its metadata and its filter as JSON. */
 export const maxDescriptionLength = 1000
 export const maxMetadataBytes = 4096

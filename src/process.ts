@@ -4,9 +4,10 @@
 import { coalescing, createApp, type Log } from './app.ts'
 import type { AppConfig } from './config.ts'
 import { connect, preparing } from './db/connect.ts'
+import { allEndpoints, type Hub, type Waiter } from './wakeup/hub.ts'
 import { createListenHub } from './wakeup/listen-hub.ts'
-import { webhookConfig } from './webhooks/config.ts'
-import { createDeliverer } from './webhooks/deliverer.ts'
+import type { Prompter } from './webhooks/deliverer.ts'
+import { type Delivering, delivererOf, limitsWithin, oneWaits } from './webhooks/delivering.ts'
 import type { Attempt } from './webhooks/outcome.ts'
 
 export interface ProcessOptions extends AppConfig {
@@ -22,6 +23,9 @@ export interface ProcessOptions extends AppConfig {
   readonly coalesce?: boolean
   /** What sends the requests of webhooks (src/webhooks/node/), if there are settings for them. Defaults to sending none: another process does. */
   readonly attempt?: Attempt
+  /** Keeps a process until work is done that would end before. Where it is given, webhooks are delivered after what has made them due, and
+   * when somebody asks for it (/v1/deliver). Defaults to delivering all the time. */
+  readonly keepAwake?: ((work: Promise<unknown>) => void) | undefined
   /** One line per request, and one when waiting receives learn of messages in another way than before. Defaults to JSON on standard output. */
   readonly log?: Log
 }
@@ -47,6 +51,12 @@ export interface Process {
   stop(finishServer?: () => Promise<unknown>): Promise<void>
 }
 
+/** After what made deliveries due, where a process does not deliver all the time. So a first retry is made, too. */
+const shortDrainSeconds = 10
+
+/** After that a deliverer looks without being told: an hour. */
+const longestRestMillis = 3_600_000
+
 export function createProcess(options: ProcessOptions): Process {
   const {
     coalesce = true,
@@ -65,25 +75,39 @@ export function createProcess(options: ProcessOptions): Process {
   })
   const app = createApp(options, log)
   const kept = new Set<Promise<unknown>>()
-  const delivering = new AbortController()
-  const delivered = deliver(delivering.signal)
+  const stopping = new AbortController()
+  const delivering = deliver(stopping.signal)
   let stopped: Promise<void> | undefined
 
   async function stop(finishServer: () => Promise<unknown>): Promise<void> {
     const silent = hub.close()
-    delivering.abort()
+    stopping.abort()
     await finishServer()
-    await Promise.all([silent, delivered, ...kept])
+    await Promise.all([silent, ...kept])
     await pool.end()
   }
 
-  async function deliver(stopping: AbortSignal): Promise<void> {
-    const webhooks = webhookConfig(options.webhooks)
-    if (!webhooks || !options.attempt) return
+  function deliver(stopping: AbortSignal): Delivering | undefined {
+    const { webhooks, attempt, keepAwake } = options
     const onError = (error: unknown) =>
       log({ time: new Date().toISOString(), level: 'error', webhooks: (error as Error).stack })
-    const { box, policy } = webhooks
-    await createDeliverer({ executor, attempt: options.attempt, open: box.open, policy, onError }).run(stopping)
+    const deliverer = attempt && delivererOf(webhooks, { executor, attempt, onError })
+    if (!deliverer) return undefined
+    const run: Delivering['run'] = (seconds, waits) =>
+      deliverer.drain({ ...limitsWithin((seconds + 60) * 1000, seconds * 1000), waits }, stopping)
+    if (!keepAwake) {
+      keep(deliverer.run(stopping, prompterAt(hub)))
+      return { begin: () => hub.poke(allEndpoints), run }
+    }
+    const drainSoon = oneWaits((waits) => run(shortDrainSeconds, waits))
+    return {
+      run,
+      begin() {
+        const work = drainSoon().catch(onError)
+        keep(work)
+        keepAwake(work)
+      },
+    }
   }
 
   /** What goes on after its answer has begun: a stream. */
@@ -93,8 +117,23 @@ export function createProcess(options: ProcessOptions): Process {
   }
 
   return {
-    fetch: (request) => app.fetch(request, { executor, hub, keep }),
+    fetch: (request) => app.fetch(request, { executor, hub, keep, delivering }),
     stop: (finishServer = async () => {}) => (stopped ??= stop(finishServer)),
+  }
+}
+
+/** A deliverer is told of deliveries as a receive of messages. */
+function prompterAt(hub: Hub): Prompter {
+  let waiter: Waiter | undefined
+  return {
+    rest(signal) {
+      waiter ??= hub.wait(allEndpoints, 1)
+      return waiter.hint(longestRestMillis, signal)
+    },
+    found() {
+      waiter?.leave(1)
+      waiter = undefined
+    },
   }
 }
 

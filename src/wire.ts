@@ -725,6 +725,20 @@ export interface MaintainResponse {
   readonly more: boolean
 }
 
+export interface DeliverRequest {
+  /** For how long deliveries are begun, in seconds, 0 – 60. Defaults to 20. 0: only have it begun, where the platform goes on after the
+   * answer. */
+  readonly maxSeconds?: number
+  /** Whether to wait for what becomes due in that time. Defaults to false: end when nothing is due. */
+  readonly wait?: boolean
+}
+
+export interface DeliverResponse {
+  readonly attempts: number
+  /** When something is due: 0, there is more now. Absent: nothing waits. */
+  readonly dueInSeconds?: number
+}
+
 /** What is to be there. What a queue does not say is as a PUT has it. */
 export interface Definitions {
   readonly exchanges?: readonly (ExchangeConfig & { readonly name: string })[]

@@ -39,8 +39,8 @@ describe('the import rule', () => {
     ['src/db/install.ts', "import { readFile } from 'node:fs/promises'"],
     ['functions/node.ts', "import { serve } from '@hono/node-server'\nimport { createApp } from '../src/app.ts'"],
     ['functions/deno.ts', "import { createTransport } from '../src/webhooks/node/transport.ts'"],
-    ['functions/cloudflare.ts', "import { attemptWithFetch } from '../src/webhooks/fetch-attempt.ts'"],
     ['src/webhooks/signing/sign.ts', "import { toBase64 } from '../../wire.ts'"],
+    ['functions/cloudflare.ts', "import { workerDelivering } from '../src/webhooks/worker.ts'"],
     ['src/webhooks/node/exchange.ts', "import { request } from 'node:https'\nimport { headOf } from '../answer.ts'"],
     ['test/queue/send.test.ts', "import { anything } from '../../src/db/call.ts'"],
   ]

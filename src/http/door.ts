@@ -7,6 +7,7 @@ import type { Access } from '../config.ts'
 import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import type { Hub } from '../wakeup/hub.ts'
+import type { Delivering } from '../webhooks/delivering.ts'
 import { requireEndpointOf } from '../webhooks/own.ts'
 import { authorize } from './auth.ts'
 import { eventContent } from './event-schemas.ts'
@@ -23,6 +24,8 @@ export interface Dependencies {
   readonly hub: Hub
   /** Told of work that goes on after the answer was given (a stream): until it is done, what came with the request must last. */
   readonly keep?: (work: Promise<unknown>) => void
+  /** Where webhooks are delivered. */
+  readonly delivering?: Delivering | undefined
 }
 
 /** What a line of the log tells. Never a body, a token or a header. */

@@ -4,6 +4,7 @@ import { z } from '@hono/zod-openapi'
 import * as limits from '../limits.ts'
 import {
   fields,
+  flag,
   fromText,
   isStorable,
   number,
@@ -223,3 +224,15 @@ export const EndpointStatistics = z
     p95Millis: z.int().optional(),
   })
   .openapi('EndpointStatistics')
+export const DeliverRequest = fields({
+  maxSeconds: wholeNumber(
+    0,
+    limits.maxDeliverSeconds,
+    'For how long deliveries are begun. 0: only have it begun, where the platform goes on after the answer. Default 20.',
+  ),
+  wait: flag('Whether to wait for what becomes due in that time. Default false: end when nothing is due.'),
+}).openapi('DeliverRequest')
+
+export const DeliverResponse = z
+  .object({ attempts: z.int(), dueInSeconds: z.number().optional() })
+  .openapi('DeliverResponse')

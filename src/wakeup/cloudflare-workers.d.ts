@@ -2,7 +2,11 @@
 declare module 'cloudflare:workers' {
   /** A class of objects of which there is one per name in the whole world; its methods can be called from Workers. */
   export abstract class DurableObject<Env = unknown> {
-    protected readonly ctx: { abort(reason?: string): void }
+    protected readonly ctx: {
+      abort(reason?: string): void
+      /** Times are milliseconds since 1970. */
+      readonly storage: { getAlarm(): Promise<number | null>; setAlarm(time: number): Promise<void> }
+    }
     protected readonly env: Env
     constructor(ctx: DurableObject['ctx'], env: Env)
   }

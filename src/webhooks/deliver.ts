@@ -14,29 +14,36 @@ export interface DeliverOptions {
 
 const USER_AGENT = 'Postbag/0 (webhooks)'
 
-/** @param noted when the attempt begins by the database's clock; receivers are told the time of this process. */
+/** Less time than that is not worth an attempt: it would be held against the receiver. */
+const shortestMillis = 1000
+
+/** @param noted when the attempt begins by the database's clock; receivers are told the time of this process
+ * @param longestMillis how long the attempt may take, whatever its endpoint allows */
 export async function deliver(
   delivery: Delivery,
   options: DeliverOptions,
   signal: AbortSignal,
   noted = new Date(),
+  longestMillis = Infinity,
 ): Promise<Result> {
   const { endpoint, receipt } = delivery
-  const outcome = await attempted(delivery, options, new Date(), signal)
+  const outcome = longestMillis < shortestMillis ? tooLate : await attempted(delivery, options, longestMillis, signal)
   return { endpoint, receipt, startedAt: noted.toISOString(), millis: outcome.millis, ...told(outcome) }
 }
+
+const tooLate: Outcome = { kind: 'failed', error: 'stopped', detail: 'no time is left', millis: 0, isResent: false }
 
 async function attempted(
   delivery: Delivery,
   { attempt, open, policy }: DeliverOptions,
-  startedAt: Date,
+  longestMillis: number,
   signal: AbortSignal,
 ): Promise<Outcome> {
   const body = bodyOf(delivery)
   let headers: WebhookHeaders
   try {
     const secrets = await Promise.all(delivery.secrets.map(({ sealed }) => open(sealed, delivery.endpoint)))
-    headers = await signWebhook({ id: delivery.event_id, timestamp: startedAt, body }, secrets)
+    headers = await signWebhook({ id: delivery.event_id, timestamp: new Date(), body }, secrets)
   } catch {
     // (What it says could be the secret.)
     const detail = 'the secret of the endpoint cannot be opened: is its key configured?'
@@ -52,7 +59,7 @@ async function attempted(
       ...headers,
     },
     body,
-    timeoutMillis: delivery.timeout_seconds * 1000,
+    timeoutMillis: Math.min(delivery.timeout_seconds * 1000, Math.floor(longestMillis)),
     policy,
     signal,
   })

@@ -1,160 +1,106 @@
-/* The deliverer: claims deliveries of all endpoints, makes their requests outside of any transaction, and settles them in batches.
+/* The deliverer: claims deliveries of all endpoints, makes their requests outside of any transaction, and settles them in batches
+ * (round.ts).
  *
- *  1. When a quarter of the slots is free, so many deliveries are claimed, in one statement for all endpoints (migrations:
- *     claim_deliveries.sql), which takes no more of one than its concurrency and its fair share. Who has a slot, and for how long: places.ts.
- *  2. What came of them is gathered for a moment, and settled in one statement for all (settle_deliveries.sql). So a delivery costs a small
- *     part of two statements.
- *  3. A deliverer that dies leaves leases, which end: somebody delivers once more. Several deliverers never have one delivery at the same
- *     time, unless an attempt takes longer than its lease, which is 45 s longer than the endpoint's timeout.
- *  4. While there is nothing to deliver it looks once in `idleMillis`; after an error of the database, too. */
-import { type Clock, databaseClock } from '../clock.ts'
-import type { Executor } from '../db/call.ts'
-import { type DeliverOptions, deliver } from './deliver.ts'
-import { claimDeliveries, type Delivery, type Result, settleDeliveries } from './deliveries.ts'
-import { createPlaces, type Room } from './places.ts'
+ *  1. A process that lives `run`s it: while there is nothing to deliver and nothing under way, it waits to be told that there is (wakeup/),
+ *     so that nothing is asked; else it looks when something is settled, and once in `idleMillis`; after an error of the database, too.
+ *  2. A function that is called, by a clock or after a publish, has it `drain`: within the time that its platform gives it. It ends its
+ *     attempts itself before the platform does: what is cut by the platform has perhaps arrived, would not be counted, and so come again
+ *     for ever.
+ *  3. Several of them never have one delivery at the same time, unless an attempt takes longer than its lease, which is 45 s longer than
+ *     the endpoint's timeout. */
+import { createBell } from './bell.ts'
+import { dueInMillis } from './deliveries.ts'
+import { createRound, type RoundOptions } from './round.ts'
 
-export interface DelivererOptions extends DeliverOptions {
-  readonly executor: Executor
-  /** Attempts that begin at a time, 1 – 1000; there may be eight times as many under way, of which most wait for an answer that takes long.
-   * Defaults to 256. */
-  readonly slots?: number
+export interface DelivererOptions extends RoundOptions {
   /** How often to look while there is nothing to do. Defaults to 1000. */
   readonly idleMillis?: number
-  /** How long results are gathered before they are settled. Defaults to 20. */
-  readonly gatherMillis?: number
-  readonly clock?: Clock
-  /** Hears of what goes wrong with the database; the deliverer goes on. */
-  readonly onError?: (error: unknown) => void
+}
+
+/** How who runs learns that there may be something to deliver. */
+export interface Prompter {
+  /** Resolves when there may be something; also when the signal aborts. Called after a look that found nothing. */
+  rest(signal: AbortSignal): Promise<unknown>
+  /** The look after that found something. */
+  found(): void
+}
+
+/** Of a drain. Times are in milliseconds from its start; without them it ends when nothing is due any more. */
+export interface DrainLimits {
+  /** For how long deliveries are begun. */
+  readonly beginMillis?: number
+  /** When attempts are over, whatever their endpoints allow: what has not answered by then has failed with `timeout`. */
+  readonly endMillis?: number
+  readonly mostAttempts?: number
+  /** Whether to wait for what becomes due while deliveries may be begun. Defaults to false: then it ends as soon as nothing is due. */
+  readonly waits?: boolean
+}
+
+export interface Drained {
+  readonly attempts: number
+  /** When something is due: 0, there is more now; undefined: nothing waits. */
+  readonly dueInMillis: number | undefined
 }
 
 export interface Deliverer {
-  /** Deliver what there is now, and what becomes of it meanwhile, until nothing is left or the time is over; how many attempts that were. For
-   * functions that are called by a clock. */
-  drain(deadline: AbortSignal): Promise<number>
-  /** Deliver until stopped: attempts under way are ended, and come again at once. */
-  run(stopping: AbortSignal): Promise<void>
+  /** Deliver what is due, and what becomes due meanwhile. Rejects if the database cannot be asked; what was under way is settled all the
+   * same.
+   * @param stopping ends the attempts under way: they come again */
+  drain(limits?: DrainLimits, stopping?: AbortSignal): Promise<Drained>
+  /** Deliver until stopped: attempts under way are ended, and come again at once.
+   * @param prompter defaults to looking once in idleMillis */
+  run(stopping: AbortSignal, prompter?: Prompter): Promise<void>
 }
+
+/** After a look that found nothing of what was said to be due: somebody else has it, or is just taking it. */
+const shortestRestMillis = 100
 
 export function createDeliverer(options: DelivererOptions): Deliverer {
-  const { executor, slots = 256, idleMillis = 1000, gatherMillis = 20, clock = databaseClock, onError } = options
-  const places = createPlaces(slots)
-  // What comes of those that are trusted does not wait for what comes of the others.
-  const lanes = [createLane(), createLane()] as const
-  let after: string | undefined
-  const ended = createSign()
-  const settled = createSign()
-  let attempts = 0
+  const { executor, clock, idleMillis = 1000, onError } = options
+  const bell = createBell()
+  const due = () => dueInMillis(executor, clock?.())
 
-  /** Claim for the slots that are free, and begin; whether there may be more at once. */
-  async function begin(room: Room, signal: AbortSignal): Promise<boolean> {
-    const { deliveries, next } = await claimDeliveries(executor, room, after, clock())
-    after = next
-    for (const delivery of deliveries) start(delivery, signal)
-    return next !== undefined
-  }
-
-  function start(delivery: Delivery, signal: AbortSignal): void {
-    const end = places.begin(delivery, performance.now())
-    void deliver(delivery, options, signal, clock()).then((result) => {
-      end()
-      if (result.error === 'busy') places.avoid(result.endpoint, performance.now())
-      if (result.outcome === 'delivered') places.trust(result.endpoint, performance.now())
-      if (result.outcome !== 'untried') attempts++
-      const lane = lanes[delivery.standing === 'trusted' ? 0 : 1]
-      lane.results.push(result)
-      lane.settling ??= settle(lane)
-      ended.happened()
-    })
-  }
-
-  /** Until there are no results any more. What comes while a batch is settled is the next one. */
-  async function settle(lane: Lane): Promise<void> {
-    const { results } = lane
-    await pause(gatherMillis)
-    while (results.length > 0) {
-      try {
-        await settleDeliveries(executor, results.splice(0, 1000), clock())
-      } catch (error) {
-        // (Their leases end, and they are delivered once more.)
-        onError?.(error)
+  async function drain(limits: DrainLimits, stopping: AbortSignal): Promise<Drained> {
+    const { beginMillis = Infinity, endMillis = Infinity, mostAttempts = Infinity, waits = false } = limits
+    const started = performance.now()
+    const millisLeft = () => started + beginMillis - performance.now()
+    const round = createRound(options, { stopping, onSettled: bell.ring, endsAt: started + endMillis })
+    try {
+      while (!stopping.aborted && millisLeft() > 0 && round.begun < mostAttempts) {
+        const since = bell.rings
+        const { count, hasMore } = await round.begin(mostAttempts - round.begun)
+        if (count === 0 && !hasMore) {
+          const millis = round.isBusy ? Math.min(idleMillis, round.changesInMillis) : await due()
+          const isOver = !waits || millis === undefined || millis > millisLeft()
+          if (!round.isBusy && isOver) return { attempts: round.attempts, dueInMillis: millis }
+          await bell.rest(Math.min(Math.max(millis ?? 0, shortestRestMillis), millisLeft()), stopping, since)
+        }
+        await round.room()
       }
-      settled.happened()
+    } finally {
+      await round.finish()
     }
-    lane.settling = undefined
+    return { attempts: round.attempts, dueInMillis: await due() }
   }
 
-  async function loop(signal: AbortSignal, untilEmpty: boolean): Promise<void> {
-    while (!signal.aborted) {
-      const room = places.room(performance.now())
-      // What is settled from now on lets others of its endpoint go.
-      const [endedBefore, settledBefore] = [ended.times, settled.times]
-      if (room.most === 0) {
-        await ended.next(endedBefore, restMillis(room), signal)
-        continue
+  async function run(stopping: AbortSignal, prompter?: Prompter): Promise<void> {
+    const round = createRound(options, { stopping, onSettled: bell.ring })
+    while (!stopping.aborted) {
+      const since = bell.rings
+      const begun = await round.begin().catch(onError ?? (() => {}))
+      if (begun && begun.count > 0) prompter?.found()
+      if (!begun?.hasMore) {
+        const restMillis = Math.min(idleMillis, round.changesInMillis)
+        if (begun?.count === 0 && prompter && !round.isBusy && restMillis === idleMillis) await prompter.rest(stopping)
+        else await bell.rest(restMillis, stopping, since)
       }
-      let hasMore = false
-      try {
-        hasMore = await begin(room, signal)
-      } catch (error) {
-        onError?.(error)
-      }
-      if (hasMore) continue
-      if (untilEmpty && places.underWay === 0 && lanes.every(({ settling }) => !settling)) return
-      await settled.next(settledBefore, restMillis(room), signal)
+      await round.room()
     }
-    while (places.underWay > 0) await ended.next(ended.times)
-    await Promise.all(lanes.map(({ settling }) => settling))
-  }
-
-  /** How long to wait, if nothing happens, until there may be something to do. */
-  function restMillis({ changesAt }: Room): number {
-    return Math.max(0, Math.min(idleMillis, Math.ceil(changesAt - performance.now())))
+    await round.finish()
   }
 
   return {
-    async drain(deadline) {
-      const before = attempts
-      await loop(deadline, true)
-      return attempts - before
-    },
-    run: (stopping) => loop(stopping, false),
+    drain: (limits = {}, stopping = new AbortController().signal) => drain(limits, stopping),
+    run,
   }
 }
-
-/** Results that are gathered, and settled one batch after the other. */
-interface Lane {
-  readonly results: Result[]
-  settling: Promise<void> | undefined
-}
-
-const createLane = (): Lane => ({ results: [], settling: undefined })
-
-/** Something that happens again and again, and one who waits for it. (Promises of it would keep all who ever waited in vain.) */
-function createSign() {
-  let times = 0
-  let tell: (() => void) | undefined
-  return {
-    get times() {
-      return times
-    },
-    happened() {
-      times++
-      tell?.()
-    },
-    /** Resolves when it has happened more often than `before`, after so long, or when the signal is aborted. */
-    async next(before: number, millis?: number, signal?: AbortSignal): Promise<void> {
-      if (times > before || signal?.aborted) return
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = millis === undefined ? undefined : setTimeout(resolve, millis)
-      const done = () => resolve()
-      signal?.addEventListener('abort', done)
-      tell = resolve
-      await promise
-      tell = undefined
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', done)
-    },
-  }
-}
-
-const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))

@@ -1,5 +1,5 @@
 /* Deliveries on their way from and to the database: claimed for all endpoints in one statement, and settled in one. */
-import { call, type Executor } from '../db/call.ts'
+import { call, callOne, type Executor } from '../db/call.ts'
 import type { Encoding } from '../wire.ts'
 import type { Room } from './places.ts'
 
@@ -75,4 +75,18 @@ export async function settleDeliveries(
     'select from postbag.settle_deliveries($1::jsonb, coalesce($2::timestamptz, clock_timestamp()))',
     [JSON.stringify(results), now],
   )
+}
+
+/** In how many milliseconds a delivery is due, 0: now; undefined: none waits. */
+export async function dueInMillis(executor: Executor, now: Date | undefined): Promise<number | undefined> {
+  const { seconds } = await callOne<{ seconds: number | null }>(
+    executor,
+    `select extract(epoch from due.at - due.now)::double precision as seconds
+    from (
+      select clock.now, postbag.next_delivery_at(clock.now) as at
+      from (select coalesce($1::timestamptz, clock_timestamp()) as now) as clock
+    ) as due`,
+    [now],
+  )
+  return seconds === null ? undefined : Math.ceil(Math.max(seconds, 0) * 1000)
 }

@@ -38,7 +38,6 @@ export interface Places {
 
 const SLOT_MILLIS = 1000
 const TRUST_MILLIS = 10_000
-const ROOM_PER_SLOT = 8
 /** Which part of the slots one claim gives to those that are not trusted, so that it does not take long. */
 const DOUBTFUL_PER_CLAIM = 1 / 16
 
@@ -47,12 +46,13 @@ interface Attempt extends Pick<Delivery, 'endpoint' | 'standing'> {
   readonly slotUntil: number
 }
 
-export function createPlaces(slots: number): Places {
+/** @param roomPerSlot how many times as many attempts as there are slots may be under way */
+export function createPlaces(slots: number, roomPerSlot = 8): Places {
   // In the order in which they began, and in that in which they are over.
   const attempts = new Set<Attempt>()
   const trusted = createTerms(TRUST_MILLIS)
   const avoided = createTerms(SLOT_MILLIS)
-  const most = slots * ROOM_PER_SLOT
+  const most = slots * roomPerSlot
   const half = (count: number) => Math.ceil(count / 2)
   let bytes = 0
   let firstSecondUntil: number | undefined

@@ -29,6 +29,7 @@ import { serviceCases } from './service.ts'
 import { streamCases } from './streams.ts'
 import type { Case } from './target.ts'
 import { waitCases } from './waits.ts'
+import { webhookCases } from './webhooks.ts'
 
 export const cases: readonly Case[] = [
   ...queueCases,
@@ -52,6 +53,7 @@ export const cases: readonly Case[] = [
   ...exchangeCases,
   ...publishCases,
   ...endpointCases,
+  ...webhookCases,
   ...waitCases,
   ...streamCases,
   ...requestCases,

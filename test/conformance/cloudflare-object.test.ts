@@ -12,6 +12,7 @@ conformanceOf({
     startPooledWorker(entry, databaseUrl, {
       vars: { POSTBAG_SECRET: secret, ...webhooks, DATABASE_DIRECT_URL: databaseUrl },
       hub: true,
+      alarm: true,
       onLog,
     }),
   leave: leaveWorker,

@@ -15,7 +15,7 @@ for (const { front, handler, buffers } of [
     cannot: ['sees clients leave', 'hands on large requests', 'hands on broken text', ...buffers],
     start: ({ databaseUrl, secret, webhooks, onLog }) =>
       startLambda(entry, {
-        env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, ...webhooks },
+        env: { DATABASE_URL: databaseUrl, POSTBAG_SECRET: secret, POSTBAG_INVOKES_ITSELF: 'true', ...webhooks },
         front,
         handler,
         onLog,

@@ -31,6 +31,7 @@ const endpoints = [
   'GET /v1/queues/{queue}/replies/{reply}',
   'GET /v1/queues/{queue}/stats',
   'GET /v1/queues/{queue}/stream',
+  'POST /v1/deliver',
   'POST /v1/endpoints/{endpoint}/disable',
   'POST /v1/endpoints/{endpoint}/enable',
   'POST /v1/endpoints/{endpoint}/pause',

@@ -1,7 +1,4 @@
 /* An endpoint of webhooks that a case has to itself, with an exchange of its own; and what one does with it. */
-import { configured, webhookConfig } from '../../src/webhooks/config.ts'
-import { createDeliverer } from '../../src/webhooks/deliverer.ts'
-import { createTransport } from '../../src/webhooks/node/transport.ts'
 import type {
   AttemptListResponse,
   DeliveryAttempt,
@@ -59,21 +56,13 @@ export function endpointNamed(target: Target, name: string) {
     async recover(request: object = {}): Promise<RedriveResponse> {
       return json<RedriveResponse>(await this.post('recover', { body: request }))
     },
-    /** Its attempts, once there are so many. Delivers itself, beside whatever else delivers. */
+    /** Its attempts, once there are so many. Has it deliver, beside whatever else delivers. */
     async attempted(count: number): Promise<readonly DeliveryAttempt[]> {
-      await deliver(target)
+      json(await call(target, 'POST', '/v1/deliver', { body: {} }))
       return until(`${count} attempts at ${name}`, async () => {
         const { attempts: noted } = await attempts()
         return noted.length >= count ? noted : undefined
       })
     },
   }
-}
-
-async function deliver({ database, webhooks }: Target): Promise<void> {
-  const transport = createTransport()
-  const { box, policy } = configured(webhookConfig(webhooks))
-  const deliverer = createDeliverer({ executor: database.pool, attempt: transport.attempt, open: box.open, policy })
-  await deliverer.drain(new AbortController().signal)
-  transport.close()
 }

@@ -122,6 +122,8 @@ describe('what is deployed', () => {
     assert.match(toml, /^binding = "HYPERDRIVE"$/m)
     assert.match(toml, /^class_name = "WakeupHub"$/m)
     assert.match(toml, /^new_sqlite_classes = \["WakeupHub"\]$/m)
+    assert.match(toml, /^name = "WEBHOOKS"\nclass_name = "WebhookAlarm"$/m)
+    assert.match(toml, /^new_sqlite_classes = \["WebhookAlarm"\]$/m)
     assert.match(toml, /^compatibility_flags = .*"enable_request_signal"/m)
   })
 })

@@ -10,6 +10,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
+import { credentials } from './aws-signature.ts'
+import { startLambdaApi } from './lambda-api.ts'
 import { eventOf, type LambdaFront } from './lambda-event.ts'
 import { type Instance, mostPayloadBytes, startInstance } from './lambda-instance.ts'
 import { nodeBundle } from './node-bundle.ts'
@@ -52,9 +54,11 @@ export async function startLambda(entry: string, options: LambdaOptions): Promis
   await writeFile(join(folder, 'index.js'), code)
   const free: Instance[] = []
   const instances = new Set<Instance>()
+  const api = await startLambdaApi((event) => invoke(event, async (response) => void (await text(response))))
+  const inside = { ...credentials, AWS_ENDPOINT_URL_LAMBDA: api.url, ...env }
 
   async function invoke(event: object, onResponse: (response: IncomingMessage) => Promise<void>): Promise<void> {
-    const instance = free.pop() ?? (await startInstance({ folder, handler, env, timeoutMillis, onLog }))
+    const instance = free.pop() ?? (await startInstance({ folder, handler, env: inside, timeoutMillis, onLog }))
     instances.add(instance)
     try {
       await instance.invoke(event, onResponse)
@@ -97,6 +101,7 @@ export async function startLambda(entry: string, options: LambdaOptions): Promis
     async stop() {
       server.closeAllConnections()
       server.close()
+      await api.stop()
       await Promise.all([...instances].map((instance) => instance.stop()))
       await rm(folder, { recursive: true })
     },

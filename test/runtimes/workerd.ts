@@ -20,8 +20,10 @@ export interface RunningWorker {
 export interface WorkerOptions {
   /** The Worker's text bindings. */
   readonly vars?: Readonly<Record<string, string>>
-  /** Whether it has the Durable Object that wrangler.toml binds. Defaults to false. */
+  /** Whether it has the Durable Object that listens, which wrangler.toml binds. Defaults to false. */
   readonly hub?: boolean
+  /** Whether it has the one whose alarm delivers webhooks. Defaults to false. */
+  readonly alarm?: boolean
   /** Gets each line that the Worker logs. Defaults to the terminal. */
   readonly onLog?: (line: string) => void
 }
@@ -30,7 +32,7 @@ export interface WorkerOptions {
 export async function startWorker(
   entry: string,
   databaseUrl: string | undefined,
-  { vars = {}, hub = false, onLog = console.log }: WorkerOptions = {},
+  { vars = {}, hub = false, alarm = false, onLog = console.log }: WorkerOptions = {},
 ): Promise<RunningWorker> {
   const { code, gzipBytes } = await bundle(entry)
   const workers = new Miniflare({
@@ -48,7 +50,10 @@ export async function startWorker(
         ...settings,
         ...(databaseUrl !== undefined && { hyperdrives: { HYPERDRIVE: databaseUrl } }),
         bindings: { ...vars },
-        ...(hub && { durableObjects: { HUB: { className: JSON.parse(setting('class_name')), useSQLite: true } } }),
+        durableObjects: {
+          ...(hub && { HUB: { className: 'WakeupHub', useSQLite: true } }),
+          ...(alarm && { WEBHOOKS: { className: 'WebhookAlarm', useSQLite: true } }),
+        },
       },
     ],
   })

@@ -53,7 +53,7 @@ export async function newWorld() {
     /** Deliver all that is due at this time. */
     async deliverAt(seconds: number) {
       now = at(seconds)
-      return deliverer().drain(new AbortController().signal)
+      return (await deliverer().drain()).attempts
     },
   }
 }

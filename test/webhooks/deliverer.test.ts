@@ -1,7 +1,11 @@
 /* The deliverer, with a real database and real receivers: what is published arrives, signed, at least once, whatever happens. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+<<<<<<< HEAD
 import { prove } from '../support/sql-endpoints.ts'
+=======
+import { call } from '../support/sql-verbs.ts'
+>>>>>>> ebf2c8d (Deliver webhooks wherever the functions run)
 import { until } from '../support/until.ts'
 import { newReceiver, newWorld, secret } from './deliverer-world.ts'
 import { verified } from './webhook-receiver.ts'
@@ -99,20 +103,44 @@ test('a receiver that is overloaded says when to come again, one that is gone is
   assert.equal(receiver.got.filter(({ path }) => path === '/busy').length, 2)
 })
 
-test('several deliverers together make each attempt once', async () => {
+test('several deliverers together make each attempt once, though all claim and deliver at the same time', async () => {
   const world = await newWorld()
-  const receiver = await newReceiver()
+  const most = 4
+  const begin = Promise.withResolvers<void>()
+  const claimed = Promise.withResolvers<void>()
+  const receiver = await newReceiver((_, response) => void claimed.promise.then(() => response.end()))
   for (let index = 0; index < 20; index++) {
     await world.endpoint(`e${index}`, `${receiver.url}/${index}`, { concurrency: 1000 })
   }
   await world.publish(...Array.from({ length: 20 }, (_, body) => ({ body })))
+  // Each has a session of its own. Nobody claims before all are about to, and nobody gets an answer before all have claimed.
+  let ready = 0
+  let done = 0
+  const inOverlap = async () => {
+    const session = await world.connect()
+    let isFirst = true
+    return {
+      async query(text: string, values: unknown[]) {
+        if (!isFirst || !text.includes('claim')) return session.query(text, values)
+        isFirst = false
+        if (++ready === most) begin.resolve()
+        await begin.promise
+        return session.query(text, values).finally(() => ++done === most && claimed.resolve())
+      },
+    }
+  }
+  const sessions = await Promise.all(Array.from({ length: most }, inOverlap))
 
-  const deliverers = [1, 2, 3].map(() => world.deliverer({ slots: 40 }))
-  const made = await Promise.all(deliverers.map((deliverer) => deliverer.drain(new AbortController().signal)))
+  const made = await Promise.all(sessions.map((executor) => world.deliverer({ executor, slots: 40 }).drain()))
 
+  const counts = made.map(({ attempts }) => attempts)
   assert.equal(
-    made.reduce((sum, attempts) => sum + attempts),
+    counts.reduce((sum, count) => sum + count),
     400,
+  )
+  assert.ok(
+    counts.every((count) => count > 0),
+    counts.join(),
   )
   assert.equal(new Set(receiver.got.map(({ path, body }) => `${path} ${body}`)).size, 400)
   assert.equal(receiver.got.length, 400)
@@ -128,7 +156,7 @@ test('who drains waits until what came of it is settled, however long that takes
     return world.pool.query(text, values)
   }
 
-  await world.deliverer({ executor: { query }, idleMillis: 1 }).drain(new AbortController().signal)
+  await world.deliverer({ executor: { query }, idleMillis: 1 }).drain()
 
   assert.deepEqual(
     (await world.attempts('one')).map(({ outcome }) => outcome),
@@ -173,7 +201,7 @@ test('what a deliverer had that was killed is delivered by another, once its lea
     },
   })
   const killed = new AbortController()
-  void dying.drain(killed.signal)
+  void dying.drain({}, killed.signal).catch(() => {})
   await until('what was published', async () => (receiver.got.length >= 2 ? true : undefined))
   killed.abort()
 
@@ -195,7 +223,7 @@ test('an endpoint whose secret cannot be opened fails, and its secret is nowhere
   await world.publish({ body: 1 })
 
   const deliverer = world.deliverer({ open: async (sealed: string) => Promise.reject(new Error(`no ${sealed}`)) })
-  await deliverer.drain(new AbortController().signal)
+  await deliverer.drain()
 
   assert.deepEqual(receiver.got, [])
   const [attempt] = await world.attempts('locked')
@@ -221,13 +249,45 @@ test('a database that is away for a moment is asked again', async () => {
   }
   const running = world.deliverer({ executor: { query }, idleMillis: 5, onError }).run(stopping.signal)
 
+<<<<<<< HEAD
   await until('an attempt that is noted', async () => ((await world.attempts('one')).length > 0 ? true : undefined))
+=======
+  await until('what was published', async () => (await world.attempts('one'))[0])
+>>>>>>> ebf2c8d (Deliver webhooks wherever the functions run)
   stopping.abort()
   await running
 
   assert.equal(errors.length, 3)
+  assert.equal(receiver.got.length, 1)
   assert.deepEqual(
     (await world.attempts('one')).map(({ outcome }) => outcome),
+    ['delivered'],
+  )
+})
+
+test('an endpoint that is deleted while what came of its deliveries is settled does not undo what came of others', async () => {
+  const world = await newWorld()
+  const blocker = await world.connect()
+  const blocked = Promise.withResolvers<void>()
+  const receiver = await newReceiver((_, response) => void blocked.promise.then(() => response.end()))
+  for (const name of ['stays', 'goes']) await world.endpoint(name, `${receiver.url}/${name}`)
+  await world.publish({ body: 1 })
+
+  const drained = world.deliverer().drain()
+  await until('both requests', async () => (receiver.got.length === 2 ? true : undefined))
+  // The settling waits at the first of them, and meanwhile the second is deleted.
+  await blocker.query(
+    `begin; select from postbag.message join postbag.queue using (queue_id) where name = 'webhooks.stays' for update`,
+  )
+  blocked.resolve()
+  const waits = `select from pg_stat_activity where query ~ 'settle_deliveries' and wait_event_type = 'Lock' and datname = current_database()`
+  await until('the settling to wait', async () => (await world.pool.query(waits)).rowCount || undefined)
+  await call(world.pool, 'delete_endpoint', { endpoint: 'goes' })
+  await blocker.query('commit')
+
+  assert.equal((await drained).attempts, 2)
+  assert.deepEqual(
+    (await world.attempts('stays')).map(({ outcome }) => outcome),
     ['delivered'],
   )
 })
