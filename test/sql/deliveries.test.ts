@@ -15,6 +15,7 @@ import {
 import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
 import { pagesTouched, planNodes, readsOf } from '../support/sql-plans.ts'
 import { at, call, on, only } from '../support/sql-verbs.ts'
+import { until } from '../support/until.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -316,6 +317,27 @@ test('queues that are no endpoints do not make a claim longer, nor endpoints wit
 
   const [few = 0, many = 0] = costs
   assert.ok(many <= few + 20, `${few} pages became ${many}`)
+})
+
+test('an event that is committed while a claim is under way is claimed as that event, by its id', async () => {
+  const own = await createDatabase()
+  const one = await newEndpoint(own.pool)
+  await publishBatch(own.pool, one.exchange, [{ body: 1 }], { now: at(0) })
+  const [blocker, claimer] = [await own.connect(), await own.connect()]
+  // The claim has begun, and waits for its turn at the endpoint, when the second is published.
+  await blocker.query(
+    `begin; select pg_advisory_xact_lock(1886352385, hashint8(queue_id)) from postbag.queue where name = 'webhooks.${one.endpoint}'`,
+  )
+  const claiming = claim(claimer, at(1))
+  const waits = `select from pg_locks where locktype = 'advisory' and not granted and database = (
+    select oid from pg_database where datname = current_database())`
+  await until('the claim to wait', async () => (await own.pool.query(waits)).rowCount || undefined)
+  await publishBatch(own.pool, one.exchange, [{ body: 2 }], { now: at(0) })
+  await blocker.query('commit')
+
+  const claimed = await claiming
+  assert.deepEqual(claimed.map(({ body }) => body).sort(), ['1', '2'])
+  for (const { event_id } of claimed) assert.match(event_id, /^evt_\d+$/)
 })
 
 test('a claim finds what there is by the index, whatever waits', async () => {

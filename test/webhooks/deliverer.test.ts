@@ -1,11 +1,8 @@
 /* The deliverer, with a real database and real receivers: what is published arrives, signed, at least once, whatever happens. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-<<<<<<< HEAD
 import { prove } from '../support/sql-endpoints.ts'
-=======
 import { call } from '../support/sql-verbs.ts'
->>>>>>> ebf2c8d (Deliver webhooks wherever the functions run)
 import { until } from '../support/until.ts'
 import { newReceiver, newWorld, secret } from './deliverer-world.ts'
 import { verified } from './webhook-receiver.ts'
@@ -249,11 +246,7 @@ test('a database that is away for a moment is asked again', async () => {
   }
   const running = world.deliverer({ executor: { query }, idleMillis: 5, onError }).run(stopping.signal)
 
-<<<<<<< HEAD
   await until('an attempt that is noted', async () => ((await world.attempts('one')).length > 0 ? true : undefined))
-=======
-  await until('what was published', async () => (await world.attempts('one'))[0])
->>>>>>> ebf2c8d (Deliver webhooks wherever the functions run)
   stopping.abort()
   await running
 
