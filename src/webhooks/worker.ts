@@ -79,7 +79,13 @@ export async function drainInWorker(
 ): Promise<Drained> {
   const slots = wholeNumber('WEBHOOK_SLOTS', env.WEBHOOK_SLOTS ?? '4')
   const mostAttempts = wholeNumber('WEBHOOK_ATTEMPTS', env.WEBHOOK_ATTEMPTS ?? '40')
-  const deliverer = delivererOf(settingsOf(env), { executor, attempt: attemptWithFetch, slots, roomPerSlot: 1, onError })
+  const deliverer = delivererOf(settingsOf(env), {
+    executor,
+    attempt: attemptWithFetch,
+    slots,
+    roomPerSlot: 1,
+    onError,
+  })
   return deliverer ? deliverer.drain({ ...limits, mostAttempts }) : { attempts: 0, dueInMillis: undefined }
 }
 

@@ -1,7 +1,8 @@
-/* A database with one endpoint, made in SQL, whose receiver answers what it is told to. For tests of what delivers by itself. */
+/* A database with an endpoint, made in SQL, whose receiver answers what it is told to. For tests of what delivers by itself. */
 import { randomBytes } from 'node:crypto'
 import { createSecretBox } from '../../src/webhooks/secrets.ts'
 import { createDatabase } from '../support/database.ts'
+import { prove } from '../support/sql-endpoints.ts'
 import { call } from '../support/sql-verbs.ts'
 import { until } from '../support/until.ts'
 import { startReceiver, verified } from './webhook-receiver.ts'
@@ -13,12 +14,14 @@ export interface WorldOptions {
   readonly millis?: number
   /** What it waits for before. */
   readonly beforeAnswer?: () => Promise<void>
-  /** Of the endpoint, as SQL has it. */
+  /** How many there are, the first of which is called "one". Defaults to 1. */
+  readonly endpoints?: number
+  /** Of each, as SQL has it. */
   readonly config?: object
 }
 
 export async function createWebhookWorld(options: WorldOptions = {}) {
-  const { statuses = [], millis = 0, beforeAnswer = async () => {}, config = {} } = options
+  const { statuses = [], millis = 0, beforeAnswer = async () => {}, endpoints = 1, config = {} } = options
   const { pool, url } = await createDatabase()
   const receiver = await startReceiver(async (_, response) => {
     await beforeAnswer()
@@ -26,9 +29,15 @@ export async function createWebhookWorld(options: WorldOptions = {}) {
   })
   const keys = randomBytes(32).toString('base64')
   const secret = `whsec_${randomBytes(32).toString('base64')}`
-  const secrets = JSON.stringify([{ sealed: await createSecretBox(keys).seal(secret, 'one') }])
   await call(pool, 'declare_exchange', { exchange: 'events', type: 'fanout' })
-  await call(pool, 'set_endpoint', { endpoint: 'one', url: receiver.url, exchange: 'events', secrets, ...config })
+  const box = createSecretBox(keys)
+  for (let number = 1; number <= endpoints; number++) {
+    const endpoint = number === 1 ? 'one' : `number-${number}`
+    const secrets = JSON.stringify([{ sealed: await box.seal(secret, endpoint) }])
+    const url = `${receiver.url}/${endpoint}`
+    await call(pool, 'set_endpoint', { endpoint, url, exchange: 'events', secrets, ...config })
+    await prove(pool, endpoint)
+  }
   return {
     pool,
     url,
