@@ -22,7 +22,8 @@ interface Transaction {
 
 /** A client signs on through a session of its own, which then belongs to all; so there are as many sessions as there were clients, or as are
  * allowed. With a session that is lost goes the client that signed on through it, and the one whose transaction it runs; with the last one
- * go all but those that are just signing on. With a client that goes before it has signed on goes its session. */
+ * go all but those that are just signing on. With a client that goes before it has signed on goes its session. Farewells are polite: workerd
+ * takes no notice of a reset that comes with the first answer. */
 export async function startTransactionPooler(
   databaseUrl: string,
   { mostSessions }: PoolerOptions = {},
@@ -63,15 +64,15 @@ export async function startTransactionPooler(
       if (signingOn.has(session)) session.destroy()
     })
     session.once('close', () => {
-      client.destroy()
+      client.end()
       signingOn.delete(session)
       signingOn.delete(client)
-      serving.get(session)?.destroy()
+      serving.get(session)?.end()
       sessions.delete(session)
       if (idle.includes(session)) idle.splice(idle.indexOf(session), 1)
       // Nobody is left to serve the others.
       if ([...sessions].some((other) => !signingOn.has(other))) return
-      for (const other of open) if (!signingOn.has(other)) other.destroy()
+      for (const other of open) if (!signingOn.has(other)) other.end()
     })
     const pass = (bytes: Buffer) => session.write(bytes)
     client.on('data', pass)
@@ -109,7 +110,7 @@ export async function startTransactionPooler(
   function serve(): void {
     while (idle.length > 0 && waiting.length > 0) {
       const { client, messages } = waiting.shift() as Transaction
-      if (client.destroyed) continue
+      if (!client.writable) continue
       const other = idle.findIndex((session) => lastSession.get(client) !== session)
       const [session] = idle.splice(Math.max(other, 0), 1) as [Socket]
       lastSession.set(client, session)
