@@ -19,6 +19,8 @@ export interface WebhookSettings {
   readonly keys: string
   /** Whether http and private addresses may be called: for development. */
   readonly allowPrivate: boolean
+  /** The only ports that may be called. Undefined: 80, 443 and those from 1024 on. */
+  readonly ports?: readonly number[]
 }
 
 /** What a server process needs besides. */
@@ -78,7 +80,7 @@ export function refuseOpenDoor(access: Access, host: string): void {
 }
 
 /** Configuration of a server process. Reads PORT, HOST, DATABASE_URL, DATABASE_DIRECT_URL, POSTBAG_SECRET, POSTBAG_DATA,
- * POSTBAG_MAX_CONNECTIONS, POSTBAG_BASE_PATH, POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE.
+ * POSTBAG_MAX_CONNECTIONS, POSTBAG_BASE_PATH, and the settings of webhooks.
  * @throws Error with a sentence that says what to set. */
 export function serverConfig(env: Environment): ServerConfig {
   const host = env['HOST'] || '127.0.0.1'
@@ -98,7 +100,7 @@ export function serverConfig(env: Environment): ServerConfig {
   }
 }
 
-/** Undefined: no endpoints can be made. Reads POSTBAG_WEBHOOK_KEY and POSTBAG_WEBHOOK_ALLOW_PRIVATE.
+/** Undefined: no endpoints can be made. Reads POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE and POSTBAG_WEBHOOK_PORTS.
  * @throws Error with a sentence that says what to set; nothing of what is set */
 export function webhookSettings(env: Environment): WebhookSettings | undefined {
   const keys = env['POSTBAG_WEBHOOK_KEY']
@@ -108,7 +110,15 @@ export function webhookSettings(env: Environment): WebhookSettings | undefined {
       'POSTBAG_WEBHOOK_KEY must be 32 random bytes as base64 (openssl rand -base64 32), or several, separated by commas',
     )
   }
-  return { keys, allowPrivate: trueOrFalse(env, 'POSTBAG_WEBHOOK_ALLOW_PRIVATE') }
+  const ports = portsIn(env['POSTBAG_WEBHOOK_PORTS'])
+  return { keys, allowPrivate: trueOrFalse(env, 'POSTBAG_WEBHOOK_ALLOW_PRIVATE'), ...(ports && { ports }) }
+}
+
+function portsIn(given: string | undefined): readonly number[] | undefined {
+  if (!given) return undefined
+  const ports = given.split(',').map(Number)
+  if (ports.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535)) return ports
+  throw new Error(`POSTBAG_WEBHOOK_PORTS must be ports between 1 and 65535, separated by commas, got ${given}`)
 }
 
 /** The same where no database can be embedded.

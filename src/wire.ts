@@ -575,6 +575,8 @@ export interface EndpointInfo
   /** resting: nothing is delivered until restingUntil, because it has failed often or has asked for it. paused: what is published waits.
    * disabled: what is published does not even wait. */
   readonly state: EndpointState
+  /** open: it rests. half-open: it has rested, and one delivery is tried before the others. */
+  readonly breaker: 'closed' | 'open' | 'half-open'
   readonly disabledAt?: string
   /** Its receiver said that it is gone (410), or it has failed for days. */
   readonly disabledBecause?: 'asked' | 'gone' | 'failing'

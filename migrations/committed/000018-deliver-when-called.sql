@@ -1,9 +1,55 @@
 --! Previous: sha1:44869887b83360a545bb3ad066219c2455b781b3
---! Hash: sha1:2206ed5842b8fd272a864f539339280267baff47
+--! Hash: sha1:1f516f2dae73971b97c1ff1e2b974d2ff763c67b
 --! Message: deliver-when-called
 
 --! split: 1-current.sql
 /* Deliveries of webhooks by functions that do not run all the time, and deliverers that are told of what there is to do. */
+--! Included views/endpoint_info.sql
+/* postbag.endpoint_info: an endpoint as its callers see it: no secrets, durations in seconds; and how it is. Its state is one of
+ *   enabled
+ *   resting    nothing is delivered until resting_until: it has failed often, or has asked for it
+ *   paused     nothing is delivered until it is resumed; what is published meanwhile waits
+ *   disabled   nothing is delivered, and what is published meanwhile does not wait
+ * Its breaker is closed, open while it rests, and half-open after that, until a delivery has arrived. */
+create or replace view postbag.endpoint_info as
+select
+  endpoint.name,
+  endpoint.application,
+  endpoint.url,
+  endpoint.exchange,
+  endpoint.event_types,
+  endpoint.filter,
+  endpoint.headers,
+  endpoint.description,
+  endpoint.metadata,
+  extract(epoch from endpoint.timeout)::double precision as timeout_seconds,
+  array(select extract(epoch from pause.length)::double precision from unnest(endpoint.retries) as pause (length)) as retries_seconds,
+  queue.rate,
+  queue.burst,
+  queue.max_in_flight as concurrency,
+  case when queue.is_one_group then 'endpoint' when queue.group_mode = 'ordered' then 'group' else 'none' end as ordering,
+  case
+    when endpoint.disabled_at is not null then 'disabled'
+    when queue.paused then 'paused'
+    when health.resting_until > clock_timestamp() then 'resting'
+    else 'enabled'
+  end as state,
+  endpoint.disabled_at,
+  endpoint.disabled_because,
+  health.failures,
+  health.failing_since,
+  health.resting_until,
+  endpoint.created_at,
+  endpoint.updated_at,
+  case
+    when health.resting_until is null then 'closed'
+    when health.resting_until > clock_timestamp() then 'open'
+    else 'half-open'
+  end as breaker
+from postbag.endpoint
+join postbag.queue using (queue_id)
+join postbag.endpoint_health as health using (queue_id);
+--! EndIncluded views/endpoint_info.sql
 --! Included functions/next_delivery_at.sql
 /* postbag.next_delivery_at: when a delivery is due, `now` or earlier if one is; null if none waits. For functions that deliver when a clock
  * calls them, and for who waits until there is something to deliver.

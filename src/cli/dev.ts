@@ -36,6 +36,8 @@ Environment:
                  32 random bytes as base64: seals the secrets of webhook endpoints
   POSTBAG_WEBHOOK_ALLOW_PRIVATE
                  true: webhooks may call http and private addresses, for development
+  POSTBAG_WEBHOOK_PORTS
+                 the only ports that webhooks may call, such as 443,8443
 
 Standard output has one line of JSON per request; at a terminal only failures are shown, unless with --verbose.`
 

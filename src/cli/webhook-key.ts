@@ -12,6 +12,7 @@ export async function webhooksHere(
   env: Environment = process.env,
 ): Promise<WebhookSettings | undefined> {
   return webhookSettings({
+    ...env,
     POSTBAG_WEBHOOK_KEY: env['POSTBAG_WEBHOOK_KEY'] || (folder && (await keyIn(join(folder, 'webhook-key')))),
     POSTBAG_WEBHOOK_ALLOW_PRIVATE: env['POSTBAG_WEBHOOK_ALLOW_PRIVATE'] || String(access.kind === 'open'),
   })

@@ -129,6 +129,7 @@ export interface PostbagEndpointHealth {
 
 export interface PostbagEndpointInfo {
   application: string | null;
+  breaker: string | null;
   burst: number | null;
   concurrency: number | null;
   created_at: Timestamp | null;

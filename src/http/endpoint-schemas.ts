@@ -137,6 +137,7 @@ export const EndpointInfo = z
     concurrency: z.int(),
     order: z.enum(endpointOrders),
     state: z.enum(states),
+    breaker: z.enum(['closed', 'open', 'half-open']),
     disabledAt: time,
     disabledBecause: z.enum(['asked', 'gone', 'failing']).optional(),
     failures: z.int(),

@@ -12,8 +12,8 @@ export interface WebhookConfig {
 /** Undefined: no endpoints can be made. */
 export function webhookConfig(settings: WebhookSettings | undefined): WebhookConfig | undefined {
   if (!settings) return undefined
-  const { keys, allowPrivate } = settings
-  return { box: createSecretBox(keys), policy: { allowPrivate, allowHttp: allowPrivate } }
+  const { keys, allowPrivate, ports } = settings
+  return { box: createSecretBox(keys), policy: { allowPrivate, allowHttp: allowPrivate, ...(ports && { ports }) } }
 }
 
 /** @throws QueueError webhooks_not_configured */

@@ -74,6 +74,7 @@ export interface EndpointRow {
   readonly concurrency: number
   readonly ordering: EndpointOrder
   readonly state: EndpointInfo['state']
+  readonly breaker: EndpointInfo['breaker']
   readonly disabled_at: Date | null
   readonly disabled_because: NonNullable<EndpointInfo['disabledBecause']> | null
   readonly failures: number
@@ -101,6 +102,7 @@ export function endpointInfo(row: EndpointRow): EndpointInfo {
     concurrency: row.concurrency,
     order: row.ordering,
     state: row.state,
+    breaker: row.breaker,
     ...(row.disabled_at && { disabledAt: isoTime(row.disabled_at) }),
     ...(row.disabled_because && { disabledBecause: row.disabled_because }),
     failures: row.failures,

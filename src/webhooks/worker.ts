@@ -17,6 +17,8 @@ export interface WebhookEnv {
   readonly POSTBAG_WEBHOOK_KEY?: string
   /** "true" for development: lets http and private addresses be called. */
   readonly POSTBAG_WEBHOOK_ALLOW_PRIVATE?: string
+  /** The only ports that may be called, separated by commas. Defaults to 80, 443 and those from 1024 on. */
+  readonly POSTBAG_WEBHOOK_PORTS?: string
   /** Attempts under way at a time, of one invocation. Defaults to 4. */
   readonly WEBHOOK_SLOTS?: string
   /** Most attempts of one invocation. Defaults to 40. */
@@ -43,8 +45,8 @@ const clockMillis = 50_000
 const vainPauseMillis = 1000
 
 /** @throws Error with a sentence that says what to set */
-export function settingsOf({ POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE }: WebhookEnv) {
-  return webhookSettings({ POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE })
+export function settingsOf({ POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE, POSTBAG_WEBHOOK_PORTS }: WebhookEnv) {
+  return webhookSettings({ POSTBAG_WEBHOOK_KEY, POSTBAG_WEBHOOK_ALLOW_PRIVATE, POSTBAG_WEBHOOK_PORTS })
 }
 
 /** Undefined: there are no settings for webhooks. */

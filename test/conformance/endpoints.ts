@@ -111,6 +111,7 @@ export const endpointCases: readonly Case[] = [
         concurrency: 10,
         order: 'none',
         state: 'enabled',
+        breaker: 'closed',
         failures: 0,
       })
       assert.equal(createdAt, updatedAt)
@@ -135,7 +136,7 @@ export const endpointCases: readonly Case[] = [
       }
       const replaced = json<EndpointInfo>(await endpoint.put(all))
       const { createdAt: _, updatedAt: __, ...told } = replaced
-      assert.deepEqual(told, { name: endpoint.name, ...all, state: 'enabled', failures: 0 })
+      assert.deepEqual(told, { name: endpoint.name, ...all, state: 'enabled', breaker: 'closed', failures: 0 })
       assert.deepEqual(await endpoint.info(), replaced)
       assert.deepEqual(await secretsOf(target, endpoint), [made])
     },

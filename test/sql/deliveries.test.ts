@@ -216,6 +216,29 @@ describe('an endpoint that fails', () => {
     assert.deepEqual([(await one.describe())['failures'], (await claimOf(pool, one.endpoint, at(703))).length], [0, 19])
   })
 
+  test('shows its breaker: closed, open while it rests, half-open until a delivery arrives', async () => {
+    const one = await newEndpoint(pool, { retries: Array(50).fill('0 s') })
+    const now = new Date()
+    const later = new Date(now.getTime() + 60_000)
+    await publishBatch(pool, one.exchange, [{ body: 1 }], { now })
+    const shown = async () => {
+      const { state, breaker } = await one.describe()
+      return [state, breaker]
+    }
+
+    assert.deepEqual(await shown(), ['enabled', 'closed'])
+    for (let times = 0; times < 5; times++) await settle(pool, await claimOf(pool, one.endpoint, later), failed, later)
+    assert.deepEqual(await shown(), ['resting', 'open'])
+    await pool.query(
+      `update postbag.endpoint_health set resting_until = now() - interval '1 s'
+      where queue_id = (select queue_id from postbag.endpoint where name = $1)`,
+      [one.endpoint],
+    )
+    assert.deepEqual(await shown(), ['enabled', 'half-open'])
+    await settle(pool, await claimOf(pool, one.endpoint, later), delivered, later)
+    assert.deepEqual(await shown(), ['enabled', 'closed'])
+  })
+
   test('rests for as long as its receiver asks, up to an hour', async () => {
     const one = await newEndpoint(pool, { retries: ['1 s', '1 s', '1 s'] })
     await publishBatch(pool, one.exchange, [{ body: 1 }])

@@ -35,6 +35,7 @@ describe('an endpoint', () => {
       concurrency: 10,
       ordering: 'none',
       state: 'enabled',
+      breaker: 'closed',
       disabled_at: null,
       disabled_because: null,
       failures: 0,

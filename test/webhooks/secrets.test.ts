@@ -97,6 +97,19 @@ describe('the settings', () => {
       keys: key,
       allowPrivate: true,
     }))
+  test('may name the only ports', () =>
+    assert.deepEqual(settings({ POSTBAG_WEBHOOK_KEY: key, POSTBAG_WEBHOOK_PORTS: '443,8443' }), {
+      keys: key,
+      allowPrivate: false,
+      ports: [443, 8443],
+    }))
+  for (const wrong of ['0', '443,', '1.5', '65536', 'https']) {
+    test(`refuse the ports ${wrong}`, () =>
+      assert.throws(
+        () => settings({ POSTBAG_WEBHOOK_KEY: key, POSTBAG_WEBHOOK_PORTS: wrong }),
+        /POSTBAG_WEBHOOK_PORTS must be ports between 1 and 65535, separated by commas, got /,
+      ))
+  }
   for (const wrong of ['short', `${key},short`, randomBytes(31).toString('base64'), `${key}=`]) {
     test(`refuse ${wrong.length} characters that are no key, without naming them`, () =>
       assert.throws(

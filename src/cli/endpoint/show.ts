@@ -29,6 +29,7 @@ function configuration(info: EndpointInfo): readonly (readonly [string, string])
   return [
     ['name', info.name],
     ['state', stateOf(info)],
+    ['breaker', info.breaker],
     ['url', info.url],
     ['exchange', info.exchange],
     ['event types', info.eventTypes.join(', ')],
