@@ -1,5 +1,5 @@
 --! Previous: sha1:44869887b83360a545bb3ad066219c2455b781b3
---! Hash: sha1:1f516f2dae73971b97c1ff1e2b974d2ff763c67b
+--! Hash: sha1:642b47534981ab54ae502d427e5b72fc691cb390
 --! Message: deliver-when-called
 
 --! split: 1-current.sql
@@ -50,6 +50,44 @@ from postbag.endpoint
 join postbag.queue using (queue_id)
 join postbag.endpoint_health as health using (queue_id);
 --! EndIncluded views/endpoint_info.sql
+--! Included functions/list_attempts.sql
+/* postbag.list_attempts: attempts to deliver to an endpoint, the newest first, at most max_attempts (1 to 1000) before the attempt `before`; all, or
+ * those of an outcome or of one delivery. `event_id` is null if the event is not kept any more. PB014. */
+create or replace function postbag.list_attempts(
+  endpoint text, of_outcome text default null, of_id text default null, before bigint default null, max_attempts integer default 100
+)
+returns table (
+  attempt bigint, id text, event_id text, type text, number integer, started_at timestamptz, millis integer, outcome text, status integer,
+  error text, detail text, response_headers jsonb, response_body text
+)
+language plpgsql
+stable
+-- What is asked for decides which index is the right one.
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  own constant postbag.endpoint := postbag.endpoint_named(list_attempts.endpoint);
+  -- (No delivery has another id than a number.)
+  of_message constant bigint := case when of_id ~ '^[0-9]{1,18}$' then of_id::bigint when of_id is not null then -1 end;
+begin
+  if max_attempts is null or max_attempts not between 1 and 1000 then
+    perform postbag.refuse('PB002', format('max must be between 1 and 1000, got %s', coalesce(max_attempts::text, 'null')));
+  end if;
+  return query
+    select
+      made.attempt_id, made.message_id::text, 'evt_' || kept.body_id, made.type, made.number, made.started_at, made.millis, made.outcome,
+      made.status, made.error, made.detail, made.response_headers, made.response_body
+    from postbag.attempt as made
+    left join postbag.body as kept on kept.body_id = made.body_id
+    where made.queue_id = own.queue_id
+      and (list_attempts.before is null or made.attempt_id < list_attempts.before)
+      and (list_attempts.of_outcome is null or made.outcome = list_attempts.of_outcome)
+      and (of_message is null or made.message_id = of_message)
+    order by made.attempt_id desc
+    limit max_attempts;
+end
+$$;
+--! EndIncluded functions/list_attempts.sql
 --! Included functions/next_delivery_at.sql
 /* postbag.next_delivery_at: when a delivery is due, `now` or earlier if one is; null if none waits. For functions that deliver when a clock
  * calls them, and for who waits until there is something to deliver.

@@ -378,3 +378,24 @@ test('a claim finds what there is by the index, whatever waits', async () => {
     [],
   )
 })
+
+test('the attempts at a delivery are found by its id, however many others there are', async () => {
+  const one = await newEndpoint(pool)
+  const session = await db.connect()
+  await session.query(
+    `insert into postbag.attempt (queue_id, message_id, number, started_at, millis, outcome)
+    select endpoint.queue_id, 1000000 + made, 1, now(), 1, 'delivered'
+    from postbag.endpoint, generate_series(1, 20000) as made
+    where endpoint.name = $1`,
+    [one.endpoint],
+  )
+  await session.query('analyze postbag.attempt')
+
+  const list = (id: string) => `select * from postbag.list_attempts('${one.endpoint}', of_id => '${id}')`
+  const costs: number[] = []
+  for (let times = 0; times < 8; times++) costs.push(await pagesTouched(session, list('1000001')))
+
+  assert.ok(Math.max(...costs.slice(1)) < 60, costs.join())
+  assert.deepEqual((await session.query(list('1000001'))).rows.length, 1)
+  assert.deepEqual((await session.query(list('no id'))).rows, [])
+})
