@@ -5,6 +5,7 @@ import { boundCases } from './bounds.ts'
 import { cloudEventCases } from './cloudevents.ts'
 import { deadLetterCases } from './dead-letters.ts'
 import { dedupCases } from './dedups.ts'
+import { deliveryCases } from './deliveries.ts'
 import { durabilityCases } from './durabilities.ts'
 import { endpointCases } from './endpoints.ts'
 import { exchangeCases } from './exchanges.ts'
@@ -53,6 +54,7 @@ export const cases: readonly Case[] = [
   ...exchangeCases,
   ...publishCases,
   ...endpointCases,
+  ...deliveryCases,
   ...webhookCases,
   ...waitCases,
   ...streamCases,

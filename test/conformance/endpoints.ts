@@ -1,7 +1,8 @@
-/* Endpoints of webhooks: set, switched, listed, deleted; what they were and are to get; and that nobody is shown a secret. */
+/* Endpoints of webhooks: set, switched, listed, deleted; and that nobody is shown a secret. */
 import assert from 'node:assert/strict'
 import { createSecretBox } from '../../src/webhooks/secrets.ts'
 import type { EndpointInfo, EndpointListResponse } from '../../src/wire.ts'
+import { invalid } from './invalid-endpoints.ts'
 import { assertProblem, type Call, type Case, call, json, type Target, tokenFor } from './target.ts'
 import { endpointNamed, newEndpoint } from './test-endpoint.ts'
 
@@ -22,61 +23,6 @@ const operations: readonly (readonly [string, string, Call, 'admin' | 'receive']
   ['POST', '/test', {}, 'admin'],
   ['POST', '/recover', {}, 'admin'],
   ['DELETE', '', {}, 'admin'],
-]
-
-/** Requests to an endpoint, and how the refusal reads. `exchange` is given where it is not in question. */
-const invalid: readonly (readonly [method: string, suffix: string, body: unknown, detail: RegExp])[] = [
-  ['PUT', '', {}, /^url must be a string, got nothing$/],
-  ['PUT', '', { url: 'x' }, /^url must begin with https:\/\/, got "x"$/],
-  ['PUT', '', { url, exchange: undefined }, /^exchange must be a string, got nothing$/],
-  ['PUT', '', { url: 'https://169.254.169.254/' }, /^url must lead to a public address, got 169\.254\.169\.254$/],
-  ['PUT', '', { url: 'https://me:pass@example.com/' }, /^url must have no user name or password, got "@"$/],
-  ['PUT', '', { url, eventTypes: [] }, /^eventTypes must be between 1 and 100, got 0$/],
-  ['PUT', '', { url, eventTypes: Array(101).fill('a') }, /^eventTypes must be between 1 and 100, got 101$/],
-  ['PUT', '', { url, eventTypes: ['x'.repeat(256)] }, /^eventTypes\[0\] must be at most 255 characters/],
-  ['PUT', '', { url, application: '' }, /^application must be 1 to 128 characters/],
-  ['PUT', '', { url, filter: { path: 1 } }, /^filter has the unknown field path: known are headers, body$/],
-  ['PUT', '', { url, filter: { body: 'x'.repeat(4097) } }, /filter is at most 4096 bytes/],
-  ['PUT', '', { url, headers: { host: 'a' } }, /^headers must not set what belongs to the connection, got host$/],
-  ['PUT', '', { url, headers: { 'x-key': 1234 } }, /^headers\.x-key must be a string$/],
-  ['PUT', '', { url, headers: { 'x-key': 'böse' } }, /^headers must have values of visible ASCII.* got x-key$/],
-  ['PUT', '', { url, metadata: { m: 'x'.repeat(4096) } }, /^metadata must be at most 4096 bytes of JSON, got 4104$/],
-  ['PUT', '', { url, timeoutSeconds: 61 }, /^timeoutSeconds must be between 1 and 60, got 61$/],
-  ['PUT', '', { url, retriesSeconds: [604_801] }, /^retriesSeconds\[0\] must be between 0 and 604800, got 604801$/],
-  ['PUT', '', { url, retriesSeconds: Array(51).fill(1) }, /^retriesSeconds must be between 0 and 50, got 51$/],
-  ['PUT', '', { url, rateBurst: 5 }, /^rateBurst must not be given without ratePerSecond, got 5$/],
-  ['PUT', '', { url, order: 'strict' }, /^order must be none, group or endpoint, got "strict"$/],
-  ['PUT', '', { url, concurrency: 0 }, /^concurrency must be between 1 and 100000, got 0$/],
-  ['PUT', '', { url, secret: 7 }, /^secret must be a string$/],
-  [
-    'PUT',
-    '',
-    { url, secret: 'MfKQ9r8GKYqrTwjU' },
-    /^secret must begin with whsec_ or whsk_, got 16 characters without$/,
-  ],
-  [
-    'PUT',
-    '',
-    { url, secret: 'whsec_MfKQ9r8G' },
-    /^secret must be the base64 of 24 to 64 bytes after whsec_, got 6 bytes$/,
-  ],
-  [
-    'PUT',
-    '',
-    { url, secret: 'whsk_MfKQ9r8G' },
-    /^secret must be the base64 of 32 or 64 bytes after whsk_, got 6 bytes$/,
-  ],
-  ['PUT', '', { url, event: 'a' }, /^the request body has the unknown field event: known are url, exchange, /],
-  ['POST', '/secret/rotate', { overlapSeconds: 604_801 }, /^overlapSeconds must be between 0 and 604800, got 604801$/],
-  ['POST', '/secret/rotate', { secret: 'whsec_a' }, /^secret must be base64/],
-  ['POST', '/resend', {}, /^eventId must be a string, got nothing$/],
-  ['POST', '/resend', { eventId: '7' }, /^eventId must be the id of an event, got "7"$/],
-  ['POST', '/recover', { target: 'a' }, /^the request body has the unknown field target: known are ids, /],
-  ['POST', '/recover', { max: 1001 }, /^max must be between 1 and 1000, got 1001$/],
-  ['POST', '/test', { type: 'a' }, /^the request body has the unknown field type: known are none$/],
-  ['GET', '/attempts?outcome=ok', undefined, /^outcome must be delivered or failed, got "ok"$/],
-  ['GET', '/attempts?before=x', undefined, /^before must be the id of a message, got "x"$/],
-  ['GET', '/attempts?max=0', undefined, /^max must be between 1 and 1000, got 0$/],
 ]
 
 /** What the row of an endpoint holds, opened: from inside, as who signs sees it. */
@@ -239,79 +185,6 @@ export const endpointCases: readonly Case[] = [
       assert.deepEqual(await endpoint.exchange.publish(event), [0])
       assert.equal(await state('enable'), 'enabled')
       assert.deepEqual(await endpoint.exchange.publish(event), [1])
-    },
-  },
-  {
-    claim: 'a test event goes to its endpoint alone, whatever that one wants, and can be sent again',
-    async run(target) {
-      const endpoint = await newEndpoint(target, { eventTypes: ['nothing'], filter: { headers: { a: 'b' } } })
-
-      const { id, eventId } = await endpoint.test()
-      await endpoint.attempted(1)
-      const again = await endpoint.resend(eventId)
-      const [second, first] = await endpoint.attempted(2)
-
-      assert.notEqual(again.id, id)
-      assert.deepEqual([first?.id, first?.type, first?.eventId], [id, 'test', eventId])
-      assert.deepEqual([second?.id, second?.type, second?.eventId], [again.id, 'test', eventId])
-      const bodies = endpoint.got().map(({ body, headers }) => [headers['webhook-id'], JSON.parse(body)])
-      const { timestamp } = bodies[0]?.[1] ?? {}
-      assert.ok(Number.isFinite(Date.parse(timestamp)))
-      const event = { type: 'test', timestamp, data: { endpoint: endpoint.name } }
-      assert.deepEqual(bodies, [
-        [eventId, event],
-        [eventId, event],
-      ])
-      const refused = await endpoint.post('resend', { body: { eventId: 'evt_999999999999999' } })
-      assertProblem(refused, 'event_not_found', /^event evt_999999999999999 does not exist, or is not kept any more$/)
-    },
-  },
-  {
-    claim: 'deliveries that failed for good are counted, and recovered by condition',
-    async run(target) {
-      const endpoint = await newEndpoint(target, { retriesSeconds: [] }, 503)
-      for (const body of [1, 2]) await endpoint.exchange.publish({ body, routingKey: 'a' })
-      await endpoint.attempted(2)
-      await endpoint.post('pause')
-
-      assert.equal((await endpoint.statistics()).dead, 2)
-      assert.deepEqual(await endpoint.recover({ errorContains: 'timeout' }), { redrivenMessages: 0 })
-      assert.deepEqual(await endpoint.recover({ dryRun: true }), { redrivenMessages: 2 })
-      assert.equal((await endpoint.recover({ errorContains: '503', maxAgeSeconds: 600, max: 1 })).redrivenMessages, 1)
-
-      const { waiting, dead, attempts, successRate } = await endpoint.statistics()
-      assert.deepEqual([waiting, dead, attempts, successRate], [1, 1, 2, 0])
-    },
-  },
-  {
-    claim: 'attempts are listed, the newest first, and summed up',
-    async run(target) {
-      const endpoint = await newEndpoint(target, { retriesSeconds: [0] }, 503)
-      await endpoint.exchange.publish({ body: 1, routingKey: 'order.created', type: 'order.created' })
-      await endpoint.attempted(2)
-      await endpoint.put({ ...endpoint.least, url: `${target.receiver.url}/${endpoint.name}/200` })
-      await endpoint.recover()
-
-      const attempts = await endpoint.attempted(3)
-
-      const told = attempts.map(({ id, eventId, type, number, outcome, status, error }) => {
-        assert.deepEqual([id, eventId, type], [attempts[0]?.id, attempts[0]?.eventId, 'order.created'])
-        return [number, outcome, status, error]
-      })
-      assert.deepEqual(told, [
-        [1, 'delivered', 200, undefined],
-        [2, 'failed', 503, 'status'],
-        [1, 'failed', 503, 'status'],
-      ])
-      assert.deepEqual([attempts[0]?.responseHeaders?.['x-receiver'], attempts[0]?.responseBody], ['ours', 'thanks'])
-      const page = await endpoint.attempts('?outcome=failed&max=1')
-      const older = await endpoint.attempts(`?outcome=failed&max=1&before=${page.next}`)
-      assert.deepEqual([...page.attempts, ...older.attempts], attempts.slice(1))
-      assert.equal((await endpoint.attempts(`?id=${attempts[0]?.id}`)).attempts.length, 3)
-      assert.deepEqual(await endpoint.attempts('?id=1'), { attempts: [] })
-      const { successRate, p50Millis = -1, p95Millis = -1, attempts: counted, waiting } = await endpoint.statistics()
-      assert.deepEqual([successRate, counted, waiting], [1 / 3, 3, 0])
-      assert.ok(p50Millis >= 0 && p95Millis >= p50Millis)
     },
   },
   {

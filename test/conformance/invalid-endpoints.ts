@@ -1,0 +1,58 @@
+/* What no endpoint of webhooks may be or be told. */
+
+const url = 'https://example.com/hook'
+
+/** Requests to an endpoint, and how the refusal reads. `exchange` is given where it is not in question. */
+export const invalid: readonly (readonly [method: string, suffix: string, body: unknown, detail: RegExp])[] = [
+  ['PUT', '', {}, /^url must be a string, got nothing$/],
+  ['PUT', '', { url: 'x' }, /^url must begin with https:\/\/, got "x"$/],
+  ['PUT', '', { url, exchange: undefined }, /^exchange must be a string, got nothing$/],
+  ['PUT', '', { url: 'https://169.254.169.254/' }, /^url must lead to a public address, got 169\.254\.169\.254$/],
+  ['PUT', '', { url: 'https://me:pass@example.com/' }, /^url must have no user name or password, got "@"$/],
+  ['PUT', '', { url, eventTypes: [] }, /^eventTypes must be between 1 and 100, got 0$/],
+  ['PUT', '', { url, eventTypes: Array(101).fill('a') }, /^eventTypes must be between 1 and 100, got 101$/],
+  ['PUT', '', { url, eventTypes: ['x'.repeat(256)] }, /^eventTypes\[0\] must be at most 255 characters/],
+  ['PUT', '', { url, application: '' }, /^application must be 1 to 128 characters/],
+  ['PUT', '', { url, filter: { path: 1 } }, /^filter has the unknown field path: known are headers, body$/],
+  ['PUT', '', { url, filter: { body: 'x'.repeat(4097) } }, /filter is at most 4096 bytes/],
+  ['PUT', '', { url, headers: { host: 'a' } }, /^headers must not set what belongs to the connection, got host$/],
+  ['PUT', '', { url, headers: { 'x-key': 1234 } }, /^headers\.x-key must be a string$/],
+  ['PUT', '', { url, headers: { 'x-key': 'böse' } }, /^headers must have values of visible ASCII.* got x-key$/],
+  ['PUT', '', { url, metadata: { m: 'x'.repeat(4096) } }, /^metadata must be at most 4096 bytes of JSON, got 4104$/],
+  ['PUT', '', { url, timeoutSeconds: 61 }, /^timeoutSeconds must be between 1 and 60, got 61$/],
+  ['PUT', '', { url, retriesSeconds: [604_801] }, /^retriesSeconds\[0\] must be between 0 and 604800, got 604801$/],
+  ['PUT', '', { url, retriesSeconds: Array(51).fill(1) }, /^retriesSeconds must be between 0 and 50, got 51$/],
+  ['PUT', '', { url, rateBurst: 5 }, /^rateBurst must not be given without ratePerSecond, got 5$/],
+  ['PUT', '', { url, order: 'strict' }, /^order must be none, group or endpoint, got "strict"$/],
+  ['PUT', '', { url, concurrency: 0 }, /^concurrency must be between 1 and 100000, got 0$/],
+  ['PUT', '', { url, secret: 7 }, /^secret must be a string$/],
+  [
+    'PUT',
+    '',
+    { url, secret: 'MfKQ9r8GKYqrTwjU' },
+    /^secret must begin with whsec_ or whsk_, got 16 characters without$/,
+  ],
+  [
+    'PUT',
+    '',
+    { url, secret: 'whsec_MfKQ9r8G' },
+    /^secret must be the base64 of 24 to 64 bytes after whsec_, got 6 bytes$/,
+  ],
+  [
+    'PUT',
+    '',
+    { url, secret: 'whsk_MfKQ9r8G' },
+    /^secret must be the base64 of 32 or 64 bytes after whsk_, got 6 bytes$/,
+  ],
+  ['PUT', '', { url, event: 'a' }, /^the request body has the unknown field event: known are url, exchange, /],
+  ['POST', '/secret/rotate', { overlapSeconds: 604_801 }, /^overlapSeconds must be between 0 and 604800, got 604801$/],
+  ['POST', '/secret/rotate', { secret: 'whsec_a' }, /^secret must be base64/],
+  ['POST', '/resend', {}, /^eventId must be a string, got nothing$/],
+  ['POST', '/resend', { eventId: '7' }, /^eventId must be the id of an event, got "7"$/],
+  ['POST', '/recover', { target: 'a' }, /^the request body has the unknown field target: known are ids, /],
+  ['POST', '/recover', { max: 1001 }, /^max must be between 1 and 1000, got 1001$/],
+  ['POST', '/test', { type: 'a' }, /^the request body has the unknown field type: known are none$/],
+  ['GET', '/attempts?outcome=ok', undefined, /^outcome must be delivered or failed, got "ok"$/],
+  ['GET', '/attempts?before=x', undefined, /^before must be the id of a message, got "x"$/],
+  ['GET', '/attempts?max=0', undefined, /^max must be between 1 and 1000, got 0$/],
+]
