@@ -1,6 +1,5 @@
 /* Webhooks: how fast what was published is delivered, by one deliverer that is a process of its own, to receivers in this process; and what it
- * costs. The
- * time is from the moment in which the publish was accepted to the last arrival. */
+ * costs. The time is from the moment in which the publish was accepted to the last arrival. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bench, Database } from '../bench.ts'
 import { type Measured, median, rateOnly } from '../measure.ts'
@@ -28,6 +27,8 @@ const cases: readonly Case[] = [
 
 const units = {
   accepted: 'ms to accept the publish',
+  last: 'ms from then to the last arrival',
+  rows: 'rows written per delivery (inserted, updated, deleted)',
   published: 'bytes of WAL per delivery, publish',
   delivered: 'bytes of WAL per delivery, deliverer',
   bodies: 'bodies stored per event',
@@ -79,6 +80,13 @@ async function measureDeliveries(
   const one = async (statement: string) => Number((await pool.query(statement)).rows[0].value)
   const walBytes = () => one(`select pg_current_wal_lsn() - '0/0'::pg_lsn as value`)
   const bodies = () => one('select count(*) as value from postbag.body')
+  // (This session tells at once what it has written, and the deliverer when it ends.)
+  const rowsWritten = async () => {
+    await pool.query('select pg_stat_force_next_flush()')
+    return one(
+      `select sum(n_tup_ins + n_tup_upd + n_tup_del) as value from pg_stat_user_tables where schemaname = 'postbag'`,
+    )
+  }
   await proveEndpoints(database)
   const deliverer = await startDelivererProcess(database.url, 50)
   const expected = events * well
@@ -91,6 +99,7 @@ async function measureDeliveries(
     Array.from({ length: events }, (_, n) => ({ body: { text: 'hello', n }, type: 'greeting' })),
   )
   const [bodiesBefore, walBefore, before] = [await bodies(), await walBytes(), await deliverer.figures()]
+  const rowsBefore = await rowsWritten()
   const began = performance.now()
   await pool.query(`select queues from postbag.publish_batch('events', $1::jsonb)`, [messages])
   const accepted = performance.now()
@@ -102,6 +111,8 @@ async function measureDeliveries(
   await deliverer.stop()
   costs.push({
     accepted: accepted - began,
+    last: lastArrival - accepted,
+    rows: ((await rowsWritten()) - rowsBefore) / (events * (well + dead)),
     published: (walPublished - walBefore) / (events * (well + dead)),
     delivered: (wal - walPublished) / expected,
     bodies: ((await bodies()) - bodiesBefore) / events,
