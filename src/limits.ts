@@ -155,9 +155,6 @@ export const maxWebhookSignatures = 32
 /** Most bytes of a webhook's body that a receiver reads, if it says nothing else: 4 MiB. */
 export const maxWebhookBodyBytes = 4_194_304
 
-/** Most imported keys that are kept, to sign and to verify with. */
-export const maxWebhookKeysKept = 10_000
-
 /** Most characters of a webhook's URL. */
 export const maxUrlLength = 2048
 
@@ -183,7 +180,7 @@ export const maxTriedAddresses = 4
 /** Longest wait that a receiver may ask for, in seconds: a day. */
 export const maxRetryAfterSeconds = 86_400
 
-/** Most secrets of webhooks that a process keeps opened and ready to sign with. */
+/** Most secrets of webhooks that a process keeps opened, and ready to sign and to verify with. */
 export const maxKeptSecrets = 10_000
 
 /** Bytes of bodies that a deliverer has under way when it claims no more. */

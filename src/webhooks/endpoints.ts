@@ -104,11 +104,13 @@ export async function deleteEndpoint(executor: Executor, endpoint: string): Prom
  *   resume    deliver again */
 export type EndpointSwitch = 'enable' | 'disable' | 'pause' | 'resume'
 
+const now = 'coalesce($2::timestamptz, clock_timestamp())'
+
 const switches: Record<EndpointSwitch, string> = {
-  enable: 'postbag.enable_endpoint(own.name, now => $2)',
-  disable: 'postbag.disable_endpoint(own.name, now => $2)',
-  pause: "postbag.pause('webhooks.' || own.name, $2)",
-  resume: "postbag.resume('webhooks.' || own.name, $2)",
+  enable: `postbag.enable_endpoint(own.name, now => ${now})`,
+  disable: `postbag.disable_endpoint(own.name, now => ${now})`,
+  pause: `postbag.pause('webhooks.' || own.name, ${now})`,
+  resume: `postbag.resume('webhooks.' || own.name, ${now})`,
 }
 
 /** @throws QueueError endpoint_not_found. */
@@ -118,10 +120,7 @@ export async function switchEndpoint(
   to: EndpointSwitch,
   clock: Clock = databaseClock,
 ): Promise<EndpointInfo> {
-  const change = switches[to].replace('$2', 'coalesce($2::timestamptz, clock_timestamp())')
-  await callOne(executor, `select from postbag.endpoint_named($1) as own, lateral ${change} as changed`, [
-    endpoint,
-    clock(),
-  ])
+  const change = `select from postbag.endpoint_named($1) as own, lateral ${switches[to]} as changed`
+  await callOne(executor, change, [endpoint, clock()])
   return describeEndpoint(executor, endpoint)
 }

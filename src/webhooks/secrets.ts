@@ -5,8 +5,8 @@
 import { QueueError } from '../errors.ts'
 import { maxKeptSecrets } from '../limits.ts'
 import { fromBase64, toBase64 } from '../wire.ts'
-import { remembering } from './remember.ts'
 import { WebhookError } from './signing/error.ts'
+import { remembering } from './signing/remember.ts'
 import { parseSecret, signingKinds } from './signing/secret.ts'
 
 export interface SecretBox {

@@ -1,7 +1,7 @@
 /* What is kept because it takes long to make: each thing once, a bounded number of them, and nothing that failed. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { remembering } from '../../src/webhooks/remember.ts'
+import { remembering } from '../../src/webhooks/signing/remember.ts'
 
 test('what was made is not made again, until others have taken its place', async () => {
   const made: string[] = []

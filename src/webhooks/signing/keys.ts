@@ -4,11 +4,12 @@
  *   HMAC     29, 60       24, 29       20, 23
  *   ed25519  66, 124      41, 54       36, 55
  *
- * The latest are kept: at most `maxKeys`, the longest unused goes first. */
-import { maxWebhookKeysKept } from '../../limits.ts'
+ * The latest are kept, at most `maxKeys`. */
+import { maxKeptSecrets } from '../../limits.ts'
 import type { Bytes } from './base64.ts'
 import { WebhookError } from './error.ts'
-import { parseSecret, type Secret, type SecretKind } from './secret.ts'
+import { remembering } from './remember.ts'
+import { parseSecret, type Secret, type SecretKind, secretKinds } from './secret.ts'
 
 export interface Key {
   readonly kind: SecretKind
@@ -26,23 +27,15 @@ export interface Keys {
 /** PKCS #8 of an ed25519 seed is this, and the seed (RFC 8410, section 7). WebCrypto takes private keys in no shorter form. */
 const pkcs8 = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20]
 
-export function createKeys(maxKeys = maxWebhookKeysKept): Keys {
-  const kept = new Map<string, Promise<Key>>()
+export function createKeys(maxKeys = maxKeptSecrets): Keys {
+  const keyOf = remembering(maxKeys, (secret) => importKey(parseSecret(secret, secretKinds)))
   return {
     async of(secret, allowed) {
-      const parsed = parseSecret(secret, allowed)
-      const key = kept.get(secret) ?? importKey(parsed)
-      kept.delete(secret)
-      kept.set(secret, key)
-      for (const longestUnused of kept.keys()) {
-        if (kept.size <= maxKeys) break
-        kept.delete(longestUnused)
-      }
-      key.catch(() => kept.delete(secret))
-      return key
+      parseSecret(secret, allowed)
+      return keyOf(secret)
     },
     get size() {
-      return kept.size
+      return keyOf.kept.size
     },
   }
 }

@@ -10,7 +10,9 @@
 import { type Bytes, strictBytes } from './base64.ts'
 import { WebhookError } from './error.ts'
 
-export type SecretKind = 'shared' | 'private' | 'public'
+export const secretKinds = ['shared', 'private', 'public'] as const
+
+export type SecretKind = (typeof secretKinds)[number]
 
 export interface Secret {
   readonly kind: SecretKind
