@@ -44,9 +44,9 @@ export function thousands(count: number): string {
   return count.toLocaleString('en-US')
 }
 
-/** "1 message", "2 messages" */
+/** "1 message", "2 messages", "2 deliveries" */
 export function counted(count: number, noun: string): string {
-  return `${thousands(count)} ${noun}${count === 1 ? '' : 's'}`
+  return `${thousands(count)} ${count === 1 ? noun : `${noun.replace(/([^aeiou])y$/, '$1ie')}s`}`
 }
 
 /** A number of seconds as people say it: 90 s, 5 min, 12 h, 2 d. */

@@ -1,9 +1,9 @@
 /* postbag endpoint delete: delete an endpoint and all that waits for it, after asking. */
 import type { Command } from 'commander'
 import { confirm } from '../confirm.ts'
-import { writeJson, writeLine } from '../output.ts'
+import { counted, writeJson, writeLine } from '../output.ts'
 import { withServerOptions } from '../server.ts'
-import { deliveries, type EndpointOptions, useEndpoints } from './use.ts'
+import { type EndpointOptions, useEndpoints } from './use.ts'
 
 export function addEndpointDelete(group: Command): void {
   const command = group
@@ -20,10 +20,10 @@ async function deleteEndpoint(name: string, options: EndpointOptions & { readonl
     const endpoint = client.endpoint(name)
     if (!options.yes) {
       const { waiting, leased, dead } = await endpoint.statistics()
-      await confirm(`Delete the endpoint ${name} and ${deliveries(waiting + leased + dead)} of it?`)
+      await confirm(`Delete the endpoint ${name} and ${counted(waiting + leased + dead, 'delivery')} of it?`)
     }
     const deleted = await endpoint.delete()
     if (options.json) return writeJson({ deletedDeliveries: deleted })
-    await writeLine(`Deleted the endpoint ${name} and ${deliveries(deleted)}.`)
+    await writeLine(`Deleted the endpoint ${name} and ${counted(deleted, 'delivery')}.`)
   })
 }

@@ -3,11 +3,12 @@
 import type { Command } from 'commander'
 import { Ending, exitCodes, sayingMore } from '../exit.ts'
 import { type FilterOptions, filtersOf, withFilterOptions } from '../filters.ts'
-import { writeJson, writeLine } from '../output.ts'
+import { counted, writeJson, writeLine } from '../output.ts'
+import { showProgress } from '../progress.ts'
 import { withServerOptions } from '../server.ts'
 import { stopSignal } from '../signals.ts'
 import { collected, rate, wholeNumber } from '../values.ts'
-import { deliveries, type EndpointOptions, useEndpoints } from './use.ts'
+import { type EndpointOptions, useEndpoints } from './use.ts'
 
 interface RecoverOptions extends EndpointOptions, FilterOptions {
   readonly id?: readonly string[]
@@ -43,20 +44,27 @@ export function addEndpointRecover(group: Command): void {
 async function recover(name: string, options: RecoverOptions): Promise<void> {
   const { id: ids, errorContains, rate: ratePerSecond, dryRun, max, json } = options
   const request = { ...filtersOf(options), ids, errorContains, ratePerSecond, dryRun, max }
+  const progress = showProgress('delivery')
   const signal = stopSignal()
   let count = 0
+  const onProgress = (number: number) => {
+    count = number
+    progress.update(number)
+  }
 
   await useEndpoints(options, async ({ endpoint }) => {
     try {
-      await endpoint(name).recover(request, { signal, onProgress: (number) => (count = number) })
+      await endpoint(name).recover(request, { signal, onProgress })
     } catch (error) {
       const ending = signal.aborted ? new Ending(exitCodes.interrupted, 'interrupted') : error
       throw count === 0 ? ending : sayingMore(ending, sentence())
+    } finally {
+      progress.clear()
     }
     await (json ? writeJson({ redrivenMessages: count }) : writeLine(sentence()))
   })
 
   function sentence(): string {
-    return `${dryRun ? 'Would deliver' : 'Delivers'} ${deliveries(count)} of endpoint ${name} anew.`
+    return `${dryRun ? 'Would deliver' : 'Delivers'} ${counted(count, 'delivery')} of endpoint ${name} anew.`
   }
 }

@@ -2,7 +2,7 @@
  * what an endpoint is. */
 import { type EndpointClient, endpointClient } from '../../client/endpoints.ts'
 import type { EndpointInfo } from '../../wire.ts'
-import { thousands, writeJson, writeLine } from '../output.ts'
+import { writeJson, writeLine } from '../output.ts'
 import { type ServerOptions, useServer } from '../server.ts'
 
 export interface EndpointOptions extends ServerOptions {
@@ -17,11 +17,6 @@ export function useEndpoints(options: ServerOptions, use: (client: EndpointClien
 export function stateOf({ state, disabledBecause, restingUntil }: EndpointInfo): string {
   if (state === 'disabled' && disabledBecause !== undefined) return `disabled (${disabledBecause})`
   return state === 'resting' ? `resting until ${restingUntil}` : state
-}
-
-/** "1 delivery", "2 deliveries" */
-export function deliveries(count: number): string {
-  return `${thousands(count)} ${count === 1 ? 'delivery' : 'deliveries'}`
 }
 
 /** A sentence, and the secret that is shown this once; or all of it as JSON. */
