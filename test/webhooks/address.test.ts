@@ -218,10 +218,13 @@ describe('any address', () => {
     fc.assert(
       fc.property(anyIpv6, (address) => {
         const isGlobal = given.check(address, 'ipv6') && !special.check(address, 'ipv6')
-        const isIsatap = /:(0|2)?0{0,3}:5efe:/i.test(new SocketAddress({ address, family: 'ipv6' }).address)
-        assert.equal(kindOfAddress(address) === 'global', isGlobal && !isIsatap)
+        const written = new SocketAddress({ address, family: 'ipv6' }).address
+        const isIsatap = /:(0|2)?0{0,3}:5efe:/i.test(written)
+        // (What node:net judges as the IPv4 address in it, we refuse whatever that is.)
+        const isMapped = /^::ffff:[\d.]+$/i.test(written)
+        assert.equal(kindOfAddress(address) === 'global', isGlobal && !isIsatap && !isMapped)
       }),
-      { numRuns: 3000 },
+      { numRuns: 3000, examples: [['::ffff:100:0'], ['::ffff:8.8.8.8']] },
     )
   })
 
