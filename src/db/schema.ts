@@ -263,6 +263,7 @@ export interface PostbagPolicyInfo {
 export interface PostbagQueue {
   burst: number | null;
   created_at: Timestamp;
+  cursor_setting: Generated<string>;
   dead_letter_exchange: string | null;
   dead_letter_queue: string | null;
   dead_letter_retention: unknown;
@@ -272,6 +273,7 @@ export interface PostbagQueue {
   dedup_window: unknown;
   delay: unknown;
   delivery_order: string;
+  done_setting: Generated<string>;
   durability: string;
   explicit: Generated<Json>;
   group_burst: number | null;
@@ -287,6 +289,7 @@ export interface PostbagQueue {
   max_messages: Int8 | null;
   max_priority: number;
   name: string;
+  note_prefix: Generated<string>;
   overflow: string;
   paused: Generated<boolean>;
   queue_id: Generated<Int8>;
@@ -297,9 +300,11 @@ export interface PostbagQueue {
   retry_jitter: number;
   retry_max_delay: unknown;
   sends_plainly: Generated<boolean>;
+  sent_setting: Generated<string>;
   top_priority: number;
   ttl: unknown | null;
   updated_at: Timestamp;
+  wake_slot: Generated<number>;
 }
 
 export interface PostbagQueueInfo {
