@@ -1,5 +1,5 @@
 --! Previous: sha1:642b47534981ab54ae502d427e5b72fc691cb390
---! Hash: sha1:025f540c84356a63824a5417b4dea66550f8f913
+--! Hash: sha1:ac55e1f1dc60641cf8f9483d438b697d587ed672
 --! Message: fewer-steps
 
 --! split: 1-current.sql
@@ -8,6 +8,7 @@
 alter table postbag.queue
   add column note_prefix text not null generated always as (queue_id::text || ':') stored,
   add column cursor_setting text not null generated always as ('postbag.cursor_' || (queue_id % 256)::text || '_0') stored,
+  add column look_setting text not null generated always as ('postbag.look_' || (queue_id % 256)::text) stored,
   add column sent_setting text not null generated always as ('postbag.sent_' || (queue_id % 1024)::text) stored,
   add column done_setting text not null generated always as ('postbag.done_' || (queue_id % 1024)::text) stored,
   add column wake_slot integer not null generated always as (postbag.wake_slot(name)) stored;
@@ -549,6 +550,161 @@ begin
 end
 $$;
 --! EndIncluded functions/send_batch.sql
+--! Included functions/is_untidy.sql
+/* postbag.is_untidy: whether postbag.tidy_at_commit has something to do for a queue, because tidying in vain costs more than most calls; and one
+ * time in twelve, for what is not looked at here (old traffic, old attempts). With the owner's rights: who may only send sees no message, and
+ * tidies nevertheless. */
+create or replace function postbag.is_untidy(source_id bigint, now timestamptz)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return exists (select from postbag.message where message.queue_id = source_id and message.expires_at <= is_untidy.now)
+    or exists (select from postbag.volatile_message as message where message.queue_id = source_id and message.expires_at <= is_untidy.now)
+    or exists (select from postbag.reply where reply.queue_id = source_id and reply.expires_at <= is_untidy.now)
+    or exists (select from postbag.group_pending as pending where pending.queue_id = source_id)
+    or exists (select from postbag.body)
+    or random() < 1 / 12.0;
+end
+$$;
+--! EndIncluded functions/is_untidy.sql
+--! Included functions/tidy_now_and_then.sql
+/* postbag.tidy_now_and_then: what a session does for a queue in the first call of each second: have it tidied at the end of the transaction
+ * (functions/tidy_at_commit.sql), if there is something to tidy. It looks at 20 queues a second at most, so that a session that goes through
+ * thousands of them does not do little else. Dead rows that a held snapshot keeps make a look long; then it pauses for 5,000 times as
+ * long, a minute at most, and for two seconds after the first such look, which may have been slow for another reason. Not in a transaction with
+ * a snapshot of its own, where tidying could fail for no reason of the caller's. */
+create or replace function postbag.tidy_now_and_then(source_id bigint, now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  second constant bigint := date_part('epoch', tidy_now_and_then.now)::bigint;
+  setting constant text := 'postbag.tidied_' || source_id % 1024;
+  -- "queue_id:second of the last call:when to look again:pause before that, in seconds"
+  noted text := current_setting(setting, true);
+  -- "second:xxx": how often this session looked in it.
+  looks text := current_setting('postbag.looks', true);
+  note bigint[];
+  started timestamptz;
+begin
+  if starts_with(noted, source_id || ':') then
+    if starts_with(noted, source_id || ':' || second || ':') then
+      return;
+    end if;
+    note := postbag.remembered(setting);
+  end if;
+  if starts_with(looks, second || ':') is not true then
+    looks := second || ':';
+  end if;
+  -- (A due time beyond the longest pause means that the clock was set back.)
+  if coalesce(note[3], 0) not between second + 1 and second + 60
+    and length(looks) < length(second::text) + 21
+    and current_setting('transaction_isolation') = 'read committed'
+    and has_table_privilege('postbag.group_change'::regclass, 'insert')
+  then
+    looks := set_config('postbag.looks', looks || 'x', false);
+    started := clock_timestamp();
+    if postbag.is_untidy(source_id, tidy_now_and_then.now) then
+      insert into postbag.group_change (queue_id, groups, tidies, changed_at) values (source_id, '{}', true, tidy_now_and_then.now);
+    end if;
+    note[4] := least(floor(5000 * date_part('epoch', clock_timestamp() - started)), greatest(4 * note[4], 2), 60);
+    note[3] := second + note[4];
+  end if;
+  noted := set_config(setting, format('%s:%s:%s:%s', source_id, second, coalesce(note[3], 0), coalesce(note[4], 0)), false);
+end
+$$;
+--! EndIncluded functions/tidy_now_and_then.sql
+--! Included functions/tick.sql
+/* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
+ * session counted in the second before, and see to the queue's being tidied (functions/tidy_now_and_then.sql), so that removing what has expired
+ * needs no daemon. Leaves out what the role has no right to. */
+create or replace function postbag.tick(verb text, source_id bigint, number bigint, now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  setting constant text := 'postbag.' || verb || '_' || source_id % 1024;
+  second constant text := date_part('epoch', tick.now)::bigint || ':';
+  -- {queue_id, second, number, number, …}
+  note bigint[];
+  counted bigint := tick.number;
+  noted text;
+begin
+  if starts_with(current_setting(setting, true), source_id || ':') then
+    note := postbag.remembered(setting);
+    counted := counted + coalesce((select sum(earlier.number) from unnest(note[3:]) as earlier (number)), 0);
+    if note[2] || ':' = second then
+      perform set_config(setting, format('%s:%s%s:', source_id, second, counted), false);
+      return;
+    end if;
+  end if;
+
+  if counted > 0 and has_table_privilege('postbag.traffic'::regclass, 'insert') then
+    insert into postbag.traffic (queue_id, noted_at, sent, done)
+    values (source_id, tick.now, case verb when 'sent' then counted else 0 end, case verb when 'done' then counted else 0 end);
+  end if;
+  noted := set_config(setting, source_id || ':' || second, false);
+  perform postbag.tidy_now_and_then(source_id, tick.now);
+end
+$$;
+--! EndIncluded functions/tick.sql
+--! Included functions/is_clean.sql
+/* postbag.is_clean: whether a session may look at all of a queue, from the head of its index on, by the short statement of postbag.receive: nobody
+ * announced that such a look takes long, and was made lately (functions/receive_in_full.sql), and nothing stands in a group. */
+create or replace function postbag.is_clean(source_id bigint, now timestamptz)
+returns boolean
+language plpgsql
+stable
+set enable_seqscan = off
+set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return (
+    select sweep.due_us <= postbag.microseconds(is_clean.now)
+    from postbag.sweep
+    where sweep.queue_id = source_id
+      and not exists (select from postbag.message where message.queue_id = source_id and message.group_position is not null)
+  );
+end
+$$;
+--! EndIncluded functions/is_clean.sql
+--! Included functions/note_look.sql
+/* postbag.note_look: note when this session looks back the next time, after a look back that began at `started`
+ * (functions/receive_in_full.sql, where `look` is explained): a near one, or a full one, which is announced to the others if it took long. */
+create or replace function postbag.note_look(
+  source_id bigint, top_priority integer, look bigint[], is_full boolean, started timestamptz, now timestamptz
+)
+returns void
+language plpgsql
+as $$
+declare
+  now_us constant bigint := postbag.microseconds(note_look.now);
+  took_us constant bigint := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
+  expensive_us constant bigint := 2000;
+  longest_near_pause_us constant bigint := 1000000;
+  first_pause_us constant bigint := 100000;
+  longest_pause_us constant bigint := 60000000;
+begin
+  look[2] := now_us + least(20 * took_us, longest_near_pause_us);
+  if is_full then
+    look[4] := took_us;
+    look[5] := least(20 * took_us, greatest(4 * look[5], first_pause_us), longest_pause_us);
+    look[3] := now_us + look[5];
+    -- (In a transaction with a snapshot of its own, writing that row could fail for no reason of the caller's.)
+    if took_us >= expensive_us and current_setting('transaction_isolation') = 'read committed' then
+      perform postbag.announce_sweep(source_id, note_look.top_priority, look[3], look[5]);
+    end if;
+  end if;
+  perform set_config('postbag.look_' || source_id % 256, array_to_string(look, ':'), false);
+end
+$$;
+--! EndIncluded functions/note_look.sql
 --! Included functions/receive.sql
 /* postbag.receive: lease up to max_messages available messages of one queue: highest priority first, then by availability (the latest
  * first in a lifo queue), then in the order they were sent. Who receives owns a message until leased_until; the receipt is the proof,
@@ -599,6 +755,8 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   source record;
+  -- When a look at everything began; null on the short way.
+  started timestamptz;
   claimed integer := 0;
   number integer;
 begin
@@ -611,7 +769,7 @@ begin
     return;
   end if;
   select
-    known.queue_id, known.is_volatile, known.receives_plainly, known.durability, known.max_attempts, known.cursor_setting,
+    known.queue_id, known.is_volatile, known.receives_plainly, known.group_mode, known.durability, known.max_attempts, known.cursor_setting, known.look_setting, known.note_prefix,
     receive.now + coalesce(receive.lease, known.lease) as until,
     -- (Here, because nothing volatile may stand inside an update of a queue's table.)
     floor(random() * 2147483647)::integer as drawn_key,
@@ -638,10 +796,22 @@ begin
   end if;
 
   if source.receives_plainly
-    and starts_with(source.note, source.opening)
     and (receive.lease is null or receive.lease between interval '1 s' and interval '43200 s')
     and max_messages between 1 and 1000
   then
+    if starts_with(source.note, source.opening) is not true then
+      started := clock_timestamp();
+      source.note := case
+        when source.group_mode = 'ordered'
+          and starts_with(current_setting(source.look_setting, true), source.note_prefix) is not true
+          and postbag.is_clean(source.queue_id, receive.now)
+          then source.opening || '0:-62135596800000000'
+      end;
+    end if;
+  else
+    source.note := null;
+  end if;
+  if source.note is not null then
     if source.walks_lines then
       return query
         with head as (
@@ -761,7 +931,7 @@ begin
           end
         from (select * from head union all select * from follower) as leased;
       get diagnostics claimed = row_count;
-      if claimed = max_messages then
+      if claimed = max_messages and started is null then
         return;
       end if;
     end if;
@@ -820,11 +990,29 @@ begin
             then message.deaths
         end;
     get diagnostics number = row_count;
-    if claimed + number = max_messages then
+    if claimed + number = max_messages and started is null then
       return;
     end if;
     claimed := claimed + number;
-    perform set_config(source.cursor_setting, source.queue_id || ':0:' || split_part(source.note, ':', 3) || ':' || split_part(source.note, ':', 4), false);
+    if started is not null then
+      if clock_timestamp() > started + interval '0.5 ms' then
+        perform postbag.note_look(source.queue_id, 0, array[source.queue_id, 0, 0, 0, 0, 0], true, started, receive.now);
+      end if;
+      if starts_with(
+        current_setting('postbag.tidied_' || source.queue_id % 1024, true),
+        source.note_prefix || date_part('epoch', receive.now)::bigint || ':'
+      ) is not true then
+        perform postbag.tidy_now_and_then(source.queue_id, receive.now);
+      end if;
+      if claimed = max_messages then
+        return;
+      end if;
+    end if;
+    perform set_config(
+      source.cursor_setting,
+      case when started is null then source.note_prefix || '0:' || split_part(source.note, ':', 3) || ':' || split_part(source.note, ':', 4) else '' end,
+      false
+    );
     if claimed > 0 and current_setting('postbag.met_group', true) is distinct from 'yes' then
       return;
     end if;
@@ -878,10 +1066,7 @@ declare
   drawn_key constant integer := floor(random() * 2147483647);
   now_us constant bigint := postbag.microseconds(receive_in_full.now);
   started constant timestamptz := clock_timestamp();
-  took_us bigint;
   expensive_us constant bigint := 2000;
-  longest_near_pause_us constant bigint := 1000000;
-  first_pause_us constant bigint := 100000;
   longest_pause_us constant bigint := 60000000;
 
   -- What this session noted: {queue_id, near look due, full look due, last full look took, pause after it, tidying due}, in
@@ -929,7 +1114,7 @@ begin
     look := array[source.queue_id, 0, 0, expensive_us, 0, 0];
   end if;
   if now_us not between coalesce(look[6], 0) - 1000000 and coalesce(look[6], 0) then
-    perform postbag.tick('done', source.queue_id, 0, receive_in_full.now);
+    perform postbag.tidy_now_and_then(source.queue_id, receive_in_full.now);
     look[6] := now_us + 1000000;
     depth := 'near';
   end if;
@@ -1078,18 +1263,7 @@ begin
     perform postbag.spend(source, '', allowed - wanted, receive_in_full.now);
   end if;
   if depth <> 'cursor' then
-    took_us := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
-    look[2] := now_us + least(20 * took_us, longest_near_pause_us);
-    if depth = 'full' then
-      look[4] := took_us;
-      look[5] := least(20 * took_us, greatest(4 * look[5], first_pause_us), longest_pause_us);
-      look[3] := now_us + look[5];
-      -- (In a transaction with a snapshot of its own, writing that row could fail for no reason of the caller's.)
-      if took_us >= expensive_us and current_setting('transaction_isolation') = 'read committed' then
-        perform postbag.announce_sweep(source.queue_id, source.top_priority, look[3], look[5]);
-      end if;
-    end if;
-    perform set_config(look_setting, array_to_string(look, ':'), false);
+    perform postbag.note_look(source.queue_id, source.top_priority, look, depth = 'full', started, receive_in_full.now);
   end if;
 end
 $$;
@@ -1124,4 +1298,38 @@ begin
 end
 $$;
 --! EndIncluded functions/announce_sweep.sql
+--! Included functions/make_volatile_twins.sql
+/* postbag.make_volatile_twins: write every function that touches messages a second time, for the tables of volatile queues:
+ * postbag.receive becomes postbag.volatile_receive, and postbag.message in it postbag.volatile_message. So there is one source, plans
+ * stay fixed (a table that is named at run time would be planned anew in every call), and durable queues pay one comparison.
+ * Every migration that changes one of these functions ends with a call of this one. */
+create or replace function postbag.make_volatile_twins()
+returns void
+language plpgsql
+as $$
+declare
+  verbs constant text[] := '{send_batch,send_in_full,send_to_groups,deduplicate,make_room,count_messages,bury,dead_letter_ways,move_dead,stand_last,tidy,receive,receive_in_full,is_clean,receive_and_ack,claim_newest,
+    follow_heads,leased_in_line,release_followers,extend_companions,put_off_groups,allowance,ack,nack,extend,refusal,order_groups,search,
+    purge,next_available_at,redrive,dead_letters,places_of,revive,remove_orphans,forget_dedup_ids,forget_queue,delete_queue}';
+  names constant text := array_to_string(verbs, '|');
+  original record;
+  twin text;
+begin
+  for original in
+    select pg_proc.proname as name, pg_get_functiondef(pg_proc.oid) as source
+    from pg_catalog.pg_proc
+    where pg_proc.pronamespace = 'postbag'::regnamespace and pg_proc.proname = any (verbs)
+  loop
+    -- Its calls of the others, its own parameters (they go by its name, too), its tables, and the turn to its twin.
+    twin := regexp_replace(original.source, format('\mpostbag\.(%s)\(', names), 'postbag.volatile_\1(', 'g');
+    twin := regexp_replace(twin, format('\m(%s\.[a-z])', original.name), 'volatile_\1', 'g');
+    twin := replace(twin, $text$nextval('postbag.message_id')$text$, 'postbag.next_volatile_id()');
+    twin := replace(twin, $text$currval('postbag.message_id')$text$, 'postbag.last_volatile_id()');
+    twin := regexp_replace(twin, '(?<!SETOF )\mpostbag\.(message|dedup)\M(?! as)(?!'')', 'postbag.volatile_\1 as \1', 'g');
+    twin := regexp_replace(twin, '\mpostbag\.(message_id|dedup|message)\M', 'postbag.volatile_\1', 'g');
+    execute regexp_replace(twin, '\m\w+\.is_volatile then', 'false then', 'g');
+  end loop;
+end
+$$;
+--! EndIncluded functions/make_volatile_twins.sql
 select postbag.make_volatile_twins();

@@ -283,6 +283,7 @@ export interface PostbagQueue {
   is_one_group: Generated<boolean>;
   is_volatile: Generated<boolean | null>;
   lease: unknown;
+  look_setting: Generated<string>;
   max_attempts: number | null;
   max_bytes: Int8 | null;
   max_in_flight: number | null;
