@@ -59,18 +59,12 @@ function isPassing(error: unknown): error is QueueError {
 
 export function connect(options: ClientOptions): Connection {
   const { token, retries = 3, timeoutSeconds = 30 } = options
+  const { fetch = platform.fetch, sleep = platform.sleep, random = platform.random, now = platform.now } = options
   if (!/^https?:\/\/./.test(options.url)) {
     throw new QueueError('request_invalid', `url must start with http:// or https://, got ${options.url}`)
   }
   const base = `${options.url.replace(/\/+$/, '')}/v1`
-  const effects: Effects = {
-    fetch: options.fetch ?? platform.fetch,
-    sleep: options.sleep ?? platform.sleep,
-    random: options.random ?? platform.random,
-    now: options.now ?? platform.now,
-  }
-  const { fetch, sleep, random } = effects
-  return { effects, retries, timeoutSeconds, call }
+  return { effects: { fetch, sleep, random, now }, retries, timeoutSeconds, call }
 
   async function call<Data>(
     method: Method,
@@ -119,7 +113,7 @@ export function connect(options: ClientOptions): Connection {
       if (cause instanceof QueueError) throw cause
       throw new QueueError('network_error', `${url} must answer, got ${cause}`, { cause })
     } finally {
-      over.abort()
+      over.abort('')
       signal.removeEventListener('abort', abort)
     }
   }

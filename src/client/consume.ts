@@ -1,7 +1,8 @@
 /* consume: receive, handle, settle, until told to stop.
  *
  *  1. What is received is as many messages as there are free hands, by long poll; so the batches grow with the load. While there are more
- *     messages than hands, two receives are under way, each for half of the hands, so that the server works while the handlers do.
+ *     messages than hands, two receives are under way, each for half of the hands (four where there are very many), so that the server works
+ *     while the handlers do.
  *  2. A hand takes one message, or all that a receive brought of one group: these one after the other, because they are one lease, and
  *     when one fails, the server takes back those behind it. (A fair queue's have a lease each, but look the same from here.) A hand is
  *     free again when its last handler ends. Its ack goes along with the next receive (settler.ts), which then does not wait for messages:
@@ -63,6 +64,7 @@ export async function consume<Body>(
   mustBeBetween('concurrency', concurrency, 1, MAX_CONCURRENCY)
   mustBeBetween('leaseSeconds', leaseSeconds, 1, 43_200)
   const { now, random, sleep } = queue.connection.effects
+  const atOnce = concurrency < 400 ? 2 : 4
   const held = new Set<Held<Body>>()
   const work = new Set<Promise<void>>()
   const polling = new AbortController()
@@ -89,7 +91,7 @@ export async function consume<Body>(
 
   const keeping = keepLeases(queue, held, leaseSeconds, finished.signal, report)
   await Promise.all(
-    [receiveOn(), receiveOn()].map((ending) => ending.catch((error) => stopping.signal.aborted || fail(error))),
+    Array.from({ length: atOnce }, () => receiveOn().catch((error) => stopping.signal.aborted || fail(error))),
   )
   idle = true
   settler.flush()
@@ -130,7 +132,7 @@ export async function consume<Body>(
       const ride = settler.ride()
       settler.flush()
       const waits = asked === 0 && ride.receipts.length === 0
-      const max = waits ? free : Math.min(free, Math.ceil(concurrency / 2))
+      const max = waits ? free : Math.min(free, Math.ceil(concurrency / atOnce))
       const started = now()
       let deliveries: readonly Delivery[]
       idle = waits

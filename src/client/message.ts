@@ -29,13 +29,13 @@ export interface Message<Body = unknown> extends Omit<ReceivedMessage, 'body'> {
 export function toMessage<Body>(
   { body, bodyError, ...delivery }: Delivery,
   settle: (verb: Verb, request: object, options: CallOptions) => Promise<void>,
-  reply: (body: unknown, options: ReplyOptions) => Promise<void>,
+  reply: (body: unknown, options?: ReplyOptions) => Promise<void>,
 ): Message<Body> {
   const message = {
     ...delivery,
     body: body as Body,
     ack: (options: CallOptions = {}) => settle('ack', {}, options),
-    reply: (answer: unknown, options: ReplyOptions = {}) => reply(answer, options),
+    reply,
     nack: ({ signal, ...request }: NackOptions = {}) => settle('nack', request, { signal }),
     reject: (error?: unknown, options: CallOptions = {}) =>
       settle('nack', { deadLetter: true, error: errorText(error) }, options),

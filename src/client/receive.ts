@@ -28,19 +28,25 @@ export async function receive(
   request: Given<ReceiveRequest>,
   { timeoutSeconds = connection.timeoutSeconds, ...patience }: Patience,
 ): Promise<Received> {
-  const { data, tries } = await connection.call<ReceiveResponse>('POST', `${path}/receive`, request, {
+  const {
+    data: { messages, acks = [] },
+    tries,
+  } = await connection.call<ReceiveResponse>('POST', `${path}/receive`, request, {
     ...patience,
     timeoutSeconds: timeoutSeconds + (request.waitSeconds ?? 0),
   })
-  const deliveries = await Promise.all(
-    data.messages.map(async ({ body, ...message }) => {
-      try {
-        return { ...message, body: await validate(schema, decodeBody(message.encoding, body)) }
-      } catch (bodyError) {
-        return { ...message, bodyError }
-      }
-    }),
-  )
-  const acks = data.acks ?? []
+  const deliveries: readonly Mutable<Delivery>[] = messages
+  for (const one of deliveries) one.body = decodeBody(one.encoding, one.body)
+  if (schema) {
+    await Promise.all(
+      deliveries.map(async (one) => {
+        one.body = await validate(schema, one.body).catch((error) => {
+          one.bodyError = error
+        })
+      }),
+    )
+  }
   return { deliveries, acks: tries > 1 ? explain('ack', acks) : acks }
 }
+
+type Mutable<Type> = { -readonly [Field in keyof Type]: Type[Field] }

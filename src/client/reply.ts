@@ -30,7 +30,7 @@ export async function reply(
   { connection, path }: RemoteQueue,
   { id, replyTo, correlationId = id, receipt }: Asking,
   body: unknown,
-  { signal, encoding, ...options }: ReplyOptions,
+  { signal, encoding, ...options }: ReplyOptions = {},
 ): Promise<void> {
   if (!replyTo) throw new QueueError('request_invalid', `message ${id} must ask for a reply, and has no replyTo`)
   const ownId = connection.retries > 0 ? { dedupId: unique(connection.effects) } : {}

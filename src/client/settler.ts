@@ -50,9 +50,8 @@ export function createSettler(queue: RemoteQueue, report: (error: unknown) => vo
       if (!running && gathered.length > 0) void run()
     },
     ride() {
-      const acks = gathered.filter(({ verb }) => verb === 'ack').slice(0, MAX_BATCH)
-      const riding = new Set(acks)
-      gathered = gathered.filter((settling) => !riding.has(settling))
+      const acks = gathered.filter(({ verb }) => verb === 'ack')
+      gathered = [...gathered.filter(({ verb }) => verb !== 'ack'), ...acks.splice(MAX_BATCH)]
       return {
         receipts: acks.map(({ lease }) => lease.receipt),
         arrived: (results) => tell(acks, results),

@@ -79,9 +79,9 @@ export interface MessageRow {
   readonly priority: number
   readonly group_key: string | null
   readonly attempts: number
-  readonly sent_at: Date
-  readonly first_received_at: Date | null
-  readonly expires_at: Date | null
+  readonly sent_at: Date | number
+  readonly first_received_at: Date | number | null
+  readonly expires_at: Date | number | null
   readonly deaths: readonly DeadLetter[] | null
 }
 
@@ -134,9 +134,9 @@ export function liftedHeaders(
  * rest of a message. */
 const writtenSeconds = new Map<number, string>()
 
-/** A timestamp column as ISO 8601; drivers give a Date or a string that Date can read. */
-export function isoTime(value: Date | string): string {
-  const millis = value instanceof Date ? value.getTime() : Date.parse(value)
+/** A time as ISO 8601: of a timestamp column drivers give a Date, or a string that Date can read; a number is in seconds. */
+export function isoTime(value: Date | string | number): string {
+  const millis = millisOf(value)
   const second = Math.floor(millis / 1000)
   let written = writtenSeconds.get(second)
   if (written === undefined) {
@@ -145,4 +145,10 @@ export function isoTime(value: Date | string): string {
     writtenSeconds.set(second, written)
   }
   return `${written}${String(millis - second * 1000).padStart(3, '0')}Z`
+}
+
+function millisOf(value: Date | string | number): number {
+  if (value instanceof Date) return value.getTime()
+  // (A whole number of milliseconds may be a little less in seconds.)
+  return typeof value === 'number' ? Math.floor(value * 1000 + 0.001) : Date.parse(value)
 }

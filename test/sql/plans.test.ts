@@ -63,7 +63,11 @@ for (const [known, prepare, after] of statistics) {
     const nodes = await planNodes(session, () => turn(1000))
 
     // (Now and then: is there something to tidy, or a group?)
-    const nowAndThen = ['Index Scan message_by_expiry', 'Index Only Scan message_by_expiry', 'Index Only Scan message_by_group']
+    const nowAndThen = [
+      'Index Scan message_by_expiry',
+      'Index Only Scan message_by_expiry',
+      'Index Only Scan message_by_group',
+    ]
     assert.deepEqual(
       readsOf('message', nodes).filter((read) => !nowAndThen.includes(read)),
       ['Index Scan message_by_availability', 'Index Scan message_pkey', 'Tid Scan'],
