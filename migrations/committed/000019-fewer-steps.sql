@@ -1,5 +1,5 @@
 --! Previous: sha1:642b47534981ab54ae502d427e5b72fc691cb390
---! Hash: sha1:ac55e1f1dc60641cf8f9483d438b697d587ed672
+--! Hash: sha1:4a07dd26dbc79b9f1717ef3722f10be98d54f986
 --! Message: fewer-steps
 
 --! split: 1-current.sql
@@ -550,6 +550,50 @@ begin
 end
 $$;
 --! EndIncluded functions/send_batch.sql
+--! Included functions/send.sql
+/* postbag.send: put one message into a queue, in the caller's transaction; returns its id, or the id of the first message sent with
+ * the same dedup_id. `select postbag.send('orders', '{"id": 1}', delay => '5 s')`. What the values mean: postbag.send_batch.
+ * (Only what was given goes along, because the short way of a send is for messages with a body and a type.) */
+create or replace function postbag.send(
+  queue text,
+  body jsonb,
+  type text default null,
+  headers jsonb default null,
+  priority integer default null,
+  delay interval default null,
+  dedup_id text default null,
+  encoding text default 'json',
+  content_type text default null,
+  now timestamptz default clock_timestamp(),
+  group_key text default null,
+  ttl interval default null,
+  available_at timestamptz default null,
+  correlation_id text default null,
+  reply_to text default null
+)
+returns text
+language plpgsql
+as $$
+begin
+  return (
+    select sent.id
+    from postbag.send_batch(
+      send.queue,
+      jsonb_build_array(
+        jsonb_build_object('body', send.body)
+        || case when send.headers is null then '{}' else jsonb_build_object('headers', send.headers) end
+        || jsonb_strip_nulls(jsonb_build_object(
+          'type', send.type, 'priority', send.priority, 'delaySeconds', extract(epoch from send.delay), 'encoding', nullif(send.encoding, 'json'),
+          'contentType', send.content_type, 'dedupId', send.dedup_id, 'group', send.group_key, 'ttlSeconds', extract(epoch from send.ttl),
+          'availableAt', send.available_at, 'correlationId', send.correlation_id, 'replyTo', send.reply_to
+        ))
+      ),
+      send.now
+    ) as sent
+  );
+end
+$$;
+--! EndIncluded functions/send.sql
 --! Included functions/is_untidy.sql
 /* postbag.is_untidy: whether postbag.tidy_at_commit has something to do for a queue, because tidying in vain costs more than most calls; and one
  * time in twelve, for what is not looked at here (old traffic, old attempts). With the owner's rights: who may only send sees no message, and

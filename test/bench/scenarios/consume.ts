@@ -33,8 +33,8 @@ export async function run(bench: Bench): Promise<void> {
   await installGraphileWorker(databaseUrl)
   const boss = await startPgBoss(databaseUrl)
   const server = await startServerProcess(databaseUrl)
-  const many = bench.count(40_000, 50)
-  const some = bench.count(6000, 50)
+  const many = bench.count(160_000, 50)
+  const some = bench.count(8000, 50)
   const graphile = { send: graphileSend, left: graphileLeft }
   const pgBoss = { send: pgBossSend(boss), left: pgBossLeft }
   try {
