@@ -1,5 +1,5 @@
 --! Previous: sha1:642b47534981ab54ae502d427e5b72fc691cb390
---! Hash: sha1:4a07dd26dbc79b9f1717ef3722f10be98d54f986
+--! Hash: sha1:1dfbbf633be9af39a51f192886b62533586b6910
 --! Message: fewer-steps
 
 --! split: 1-current.sql
@@ -595,9 +595,9 @@ end
 $$;
 --! EndIncluded functions/send.sql
 --! Included functions/is_untidy.sql
-/* postbag.is_untidy: whether postbag.tidy_at_commit has something to do for a queue, because tidying in vain costs more than most calls; and one
- * time in twelve, for what is not looked at here (old traffic, old attempts). With the owner's rights: who may only send sees no message, and
- * tidies nevertheless. */
+/* postbag.is_untidy: whether postbag.tidy_at_commit has something to do for a queue, because tidying in vain costs more than most calls. Of notes of
+ * traffic those are that should have been gone for five minutes, so that they go many at a time. With the owner's rights: who may only send sees no
+ * message, and tidies nevertheless. */
 create or replace function postbag.is_untidy(source_id bigint, now timestamptz)
 returns boolean
 language plpgsql
@@ -611,11 +611,42 @@ begin
     or exists (select from postbag.volatile_message as message where message.queue_id = source_id and message.expires_at <= is_untidy.now)
     or exists (select from postbag.reply where reply.queue_id = source_id and reply.expires_at <= is_untidy.now)
     or exists (select from postbag.group_pending as pending where pending.queue_id = source_id)
+    or exists (
+      select from postbag.traffic as noted
+      where noted.queue_id = source_id and noted.noted_at < is_untidy.now - interval '15 min'
+    )
     or exists (select from postbag.body)
-    or random() < 1 / 12.0;
+    or (select eldest.started_at from postbag.attempt as eldest order by eldest.attempt_id limit 1) < is_untidy.now - postbag.kept_for();
 end
 $$;
 --! EndIncluded functions/is_untidy.sql
+--! Included functions/tidy_at_commit.sql
+/* postbag.tidy_at_commit: what a session has done for an untidy queue once a second at most (functions/tidy_now_and_then.sql), at the end of its
+ * transaction: tidy up to 1000 messages, replies and shared bodies, name the heads that were left unnamed, and forget traffic of long ago. */
+create or replace function postbag.tidy_at_commit(tidied_id bigint, now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  tidied postbag.queue;
+begin
+  select known.* into tidied from postbag.queue as known where known.queue_id = tidied_id;
+  if found then
+    perform postbag.tidy(tidied, 1000, tidy_at_commit.now);
+    perform postbag.forget_replies(tidied_id, 1000, tidy_at_commit.now);
+  end if;
+  -- (On while most of what is looked at is of no use.)
+  for turn in 1 .. 10 loop
+    exit when postbag.forget_bodies(100, tidy_at_commit.now) < 50;
+  end loop;
+  if random() < 1 / 60.0 then
+    perform postbag.forget_attempts(1000, tidy_at_commit.now);
+  end if;
+  perform postbag.settle_pending(tidied_id, tidy_at_commit.now);
+  perform postbag.forget_traffic(tidied_id, tidy_at_commit.now);
+end
+$$;
+--! EndIncluded functions/tidy_at_commit.sql
 --! Included functions/tidy_now_and_then.sql
 /* postbag.tidy_now_and_then: what a session does for a queue in the first call of each second: have it tidied at the end of the transaction
  * (functions/tidy_at_commit.sql), if there is something to tidy. It looks at 20 queues a second at most, so that a session that goes through
@@ -760,11 +791,11 @@ $$;
  * transaction: then it does not wait for the disk (a claim that a crash of the database undoes was never made, and the message comes
  * again), but with auto_ack it does, unless the queue's durability is relaxed.
  *
- * The short way: for a tenth of a second after a look at everything (functions/receive_in_full.sql) brought a session of a plain queue all
- * it wanted, and no group, the session claims from its cursor on with one statement that knows nothing of priorities, groups, limits
- * and looks back. (The time of a statement is that of its parts, used or not: this is a third of the other.) It ends sooner when
- * a claim brings less than was wanted, for one because it met a group. What becomes available behind the cursor meanwhile waits for so
- * long, and then for the next look back. */
+ * The short way: in a plain queue a session claims with one statement that knows nothing of priorities, limits and looks back. (The time of a
+ * statement is that of its parts, used or not: this is a third of the other.) It starts at the head if nothing says that this takes
+ * long (functions/is_clean.sql), and where that brought all it wanted, it goes on from the session's cursor, until the fifth of a second is over.
+ * What becomes available behind the cursor meanwhile waits for so long. A claim that takes long, brings nothing or meets a group it must not take
+ * goes the full way, which decides when to look back (functions/receive_in_full.sql). */
 create or replace function postbag.receive(
   queue text,
   max_messages integer default 1,
@@ -813,7 +844,8 @@ begin
     return;
   end if;
   select
-    known.queue_id, known.is_volatile, known.receives_plainly, known.group_mode, known.durability, known.max_attempts, known.cursor_setting, known.look_setting, known.note_prefix,
+    known.queue_id, known.is_volatile, known.receives_plainly, known.group_mode, known.durability, known.max_attempts,
+    known.cursor_setting, known.look_setting, known.note_prefix,
     receive.now + coalesce(receive.lease, known.lease) as until,
     -- (Here, because nothing volatile may stand inside an update of a queue's table.)
     floor(random() * 2147483647)::integer as drawn_key,
@@ -821,7 +853,8 @@ begin
     current_setting(known.cursor_setting, true) as note,
     known.note_prefix || (date_part('epoch', receive.now) * 5)::bigint || ':' as opening,
     known.group_mode = 'ordered' and receive.max_messages = 1 as takes_heads,
-    known.group_mode = 'ordered' and receive.max_messages > 1 and split_part(current_setting(known.cursor_setting, true), ':', 3) <> '0' as walks_lines,
+    known.group_mode = 'ordered' and receive.max_messages > 1 and split_part(current_setting(known.cursor_setting, true), ':', 3) <> '0'
+      as walks_lines,
     case when receive.alone and not receive.auto_ack then set_config('synchronous_commit', 'off', true) end
   into source
   from postbag.queue as known
@@ -845,6 +878,7 @@ begin
   then
     if starts_with(source.note, source.opening) is not true then
       started := clock_timestamp();
+      -- (From the year 1 on.)
       source.note := case
         when source.group_mode = 'ordered'
           and starts_with(current_setting(source.look_setting, true), source.note_prefix) is not true
@@ -1054,7 +1088,11 @@ begin
     end if;
     perform set_config(
       source.cursor_setting,
-      case when started is null then source.note_prefix || '0:' || split_part(source.note, ':', 3) || ':' || split_part(source.note, ':', 4) else '' end,
+      case
+        when started is null
+          then source.note_prefix || '0:' || split_part(source.note, ':', 3) || ':' || split_part(source.note, ':', 4)
+        else ''
+      end,
       false
     );
     if claimed > 0 and current_setting('postbag.met_group', true) is distinct from 'yes' then
@@ -1087,7 +1125,8 @@ $$;
  *  4. A full look that was expensive is announced in postbag.sweep, so that other sessions do not repeat it, but start once where it
  *     found something. Sessions read that row only when their own notes say "due, and expensive" (or say nothing), and write it
  *     only if nobody else is writing it.
- *  5. A claim that got all it wanted opens the short way of postbag.receive, until the fifth of a second is over.
+ *  5. A claim that got all it wanted opens the short way of postbag.receive, until the fifth of a second is over; and a session that has no
+ *     note about the queue begins there.
  *
  * The claim changes no indexed column (the lease is leased_until), joins on the ctid it has just locked, and its plan is pinned:
  * statistics of a nearly empty table would flip it. */
