@@ -1,5 +1,5 @@
 --! Previous: sha1:642b47534981ab54ae502d427e5b72fc691cb390
---! Hash: sha1:1dfbbf633be9af39a51f192886b62533586b6910
+--! Hash: sha1:1cb81560240195cf2a04a187db27fb18d8ea1e4a
 --! Message: fewer-steps
 
 --! split: 1-current.sql
@@ -616,7 +616,10 @@ begin
       where noted.queue_id = source_id and noted.noted_at < is_untidy.now - interval '15 min'
     )
     or exists (select from postbag.body)
-    or (select eldest.started_at from postbag.attempt as eldest order by eldest.attempt_id limit 1) < is_untidy.now - postbag.kept_for();
+    or exists (
+      select from (select attempt.started_at from postbag.attempt order by attempt.attempt_id limit 1) as eldest
+      where eldest.started_at < is_untidy.now - postbag.kept_for()
+    );
 end
 $$;
 --! EndIncluded functions/is_untidy.sql
