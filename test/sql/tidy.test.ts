@@ -61,7 +61,8 @@ test('a session tidies where it only receives, and once a second', async () => {
   const session = await db.connect()
   const verbs = on(session, queue)
   await verbs.sendBatch([{ body: 'a' }, { body: 'b' }, { body: 'c' }, { body: 'old', ttlSeconds: 1 }], { now: at(0) })
-  const stored = async () => (await pool.query(`select from postbag.message where queue_id = (${idOf})`, [queue])).rowCount
+  const stored = async () =>
+    (await pool.query(`select from postbag.message where queue_id = (${idOf})`, [queue])).rowCount
 
   await verbs.receive(1, { now: at(0.5) })
   const early = await stored()
