@@ -1,5 +1,5 @@
 --! Previous: sha1:642b47534981ab54ae502d427e5b72fc691cb390
---! Hash: sha1:1cb81560240195cf2a04a187db27fb18d8ea1e4a
+--! Hash: sha1:0e15c7d5915a3cf4524b8bd8a0a381da466f619c
 --! Message: fewer-steps
 
 --! split: 1-current.sql
@@ -407,6 +407,7 @@ begin
   if headless is not null then
     insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
   end if;
+  -- (As in postbag.send_batch.)
   noted := current_setting(source.done_setting, true);
   if starts_with(noted, source.counting) and octet_length(noted) < 2000 then
     noted := set_config(source.done_setting, noted || settled || ':', false);
@@ -538,6 +539,7 @@ begin
     end if;
   end if;
 
+  -- (What postbag.is_counted does; in statements of their own its parts are made ready once, not four times.)
   noted := current_setting(target.sent_setting, true);
   if starts_with(noted, target.counting) and octet_length(noted) < 2000 then
     noted := set_config(target.sent_setting, noted || jsonb_array_length(messages) || ':', false);
