@@ -1,5 +1,5 @@
 --! Previous: sha1:642b47534981ab54ae502d427e5b72fc691cb390
---! Hash: sha1:0e15c7d5915a3cf4524b8bd8a0a381da466f619c
+--! Hash: sha1:d1de41ffe3c743f270107d3de2520c5e8e3d7d7a
 --! Message: fewer-steps
 
 --! split: 1-current.sql
@@ -254,8 +254,8 @@ end
 $$;
 --! EndIncluded functions/send_in_full.sql
 --! Included functions/claimed_id.sql
-/* postbag.claimed_id: the id of the message that a receipt names; null if the text is no receipt. (Of a number with more digits than an id
- * can have, the first 18: there may be such a message, but it has another receipt.) */
+/* postbag.claimed_id: the id that a receipt begins with; null if it begins with none. Whether it is the receipt of that message is for the
+ * caller to compare. (Of a number with more digits than an id can have, the first 18: there may be such a message, but it has another receipt.) */
 create or replace function postbag.claimed_id(receipt text)
 returns bigint
 language sql
@@ -290,8 +290,9 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   source record;
-  -- Of several receipts, those whose messages are gone, and the groups whose heads were among these.
+  -- Of several receipts, those whose messages went with the one statement.
   done text[];
+  -- The groups whose heads are gone, and how many messages are.
   headless text[];
   settled integer := 0;
   acked_group text;
@@ -1081,6 +1082,7 @@ begin
       if clock_timestamp() > started + interval '0.5 ms' then
         perform postbag.note_look(source.queue_id, 0, array[source.queue_id, 0, 0, 0, 0, 0], true, started, receive.now);
       end if;
+      -- (It would find out by itself that it was called in this second; a comparison costs less than a call.)
       if starts_with(
         current_setting('postbag.tidied_' || source.queue_id % 1024, true),
         source.note_prefix || date_part('epoch', receive.now)::bigint || ':'
@@ -1159,8 +1161,7 @@ declare
 
   -- What this session noted: {queue_id, near look due, full look due, last full look took, pause after it, tidying due}, in
   -- microseconds.
-  look_setting constant text := 'postbag.look_' || source.queue_id % 256;
-  look bigint[] := postbag.remembered(look_setting);
+  look bigint[] := postbag.remembered(source.look_setting);
   depth text := 'cursor';
   shared postbag.sweep;
   -- {queue_id, when the short way of postbag.receive was opened, how many heads of groups were met, lowest available_at claimed}: one setting
