@@ -149,6 +149,6 @@ export function isoTime(value: Date | string | number): string {
 
 function millisOf(value: Date | string | number): number {
   if (value instanceof Date) return value.getTime()
-  // (A whole number of milliseconds may be a little less in seconds.)
-  return typeof value === 'number' ? Math.floor(value * 1000 + 0.001) : Date.parse(value)
+  // (In seconds a time may be a little less than it is: by less than the half of a microsecond, the smallest step there is, until 2106.)
+  return typeof value === 'number' ? Math.floor(value * 1000 + 0.0005) : Date.parse(value)
 }

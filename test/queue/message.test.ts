@@ -14,6 +14,22 @@ test('a time is written as ISO 8601 in UTC, to the millisecond', () => {
   )
 })
 
+test('a time in seconds is the same to the millisecond as a timestamp: every microsecond, its last before the next', () => {
+  const second = fc.integer({ min: 0, max: Date.parse('2100-01-01') / 1000 })
+  const microsecond = fc.oneof(
+    fc.integer({ min: 0, max: 999_999 }),
+    fc.integer({ min: 0, max: 999 }).chain((millis) => fc.constantFrom(millis * 1000, millis * 1000 + 999)),
+  )
+  fc.assert(
+    fc.property(second, microsecond, (seconds, micros) => {
+      const written = new Date(seconds * 1000 + Math.floor(micros / 1000)).toISOString()
+
+      assert.equal(isoTime((seconds * 1e6 + micros) / 1e6), written)
+    }),
+    { numRuns: 3000 },
+  )
+})
+
 test('a time that is none is refused', () => {
   assert.throws(() => isoTime('never'), RangeError)
 })
