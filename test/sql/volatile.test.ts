@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type pg from 'pg'
+import { ackAndReceive } from '../../src/queue/receive.ts'
 import { createDatabase } from '../support/database.ts'
 import {
   at,
@@ -215,23 +216,34 @@ for (const [verb, full, run] of verbs) {
   })
 }
 
-test('an ack of a message in a group waits for the disk: it must not come again after those behind it', async () => {
-  const [queue, session] = [await newQueue(pool), await db.connect()]
-  await session.query('set synchronous_commit = on')
-  await on(pool, queue).send(1, { group_key: 'g' })
-  await on(pool, queue).send(2)
-  const given = await on(session, queue).receive(2)
+const acks: [how: string, run: (session: pg.Client, queue: string, done: string[]) => Promise<unknown>][] = [
+  ['alone', (session, queue, done) => on(session, queue).ackWith(done, { alone: true })],
+  [
+    'together with a receive',
+    (session, queue, done) => ackAndReceive(session, queue, { acks: done, max: 1 }, { alone: true }),
+  ],
+]
+for (const [how, run] of acks) {
+  test(`an ack of a message in a group, ${how}, waits for the disk: it must not come again after those behind it`, async () => {
+    const found = []
+    for (const durability of ['full', 'relaxed']) {
+      const [queue, session] = [await newQueue(pool, { durability }), await db.connect()]
+      await session.query('set synchronous_commit = on')
+      await on(pool, queue).send(1, { group_key: 'g' })
+      for (const body of [2, 3, 4]) await on(pool, queue).send(body)
+      const given = receipts(await on(session, queue).receive(3))
 
-  const found = []
-  for (const some of [given.slice(0, 1), given]) {
-    await session.query('begin')
-    await on(session, queue).ackWith(receipts(some), { alone: true })
-    found.push((await session.query('show synchronous_commit')).rows[0].synchronous_commit)
-    await session.query('rollback')
-  }
+      for (const done of [given.slice(0, 1), given, given.slice(1)]) {
+        await session.query('begin')
+        await run(session, queue, done)
+        found.push((await session.query('show synchronous_commit')).rows[0].synchronous_commit)
+        await session.query('rollback')
+      }
+    }
 
-  assert.deepEqual(found, ['on', 'on'])
-})
+    assert.deepEqual(found, ['on', 'on', 'off', 'off', 'off', 'off'])
+  })
+}
 
 test('a full queue may become relaxed and back, with its messages', async () => {
   const queue = await newQueue(pool)
