@@ -89,6 +89,7 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
   const toWatch = new Set<Awaited>()
   const toUnwatch = new Set<string>()
   let isFlushing = false
+  /** From then on no timer is set: it would keep a process alive that is to end. */
   let closed = false
   let lingering: ReturnType<typeof setTimeout> | undefined
   let fenceTimer: ReturnType<typeof setTimeout> | undefined
@@ -129,8 +130,6 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
       wasEmpty: () => isEmpty(made) || poll.hasSeenNothing(queue),
       onRest: (found) => rest(made, found),
       onChange() {
-        // (A timer would keep a process alive that is to end.)
-        if (closed) return
         if (made.state === 'watched') setAlarm(made)
         else forgetIfLeft(made)
       },
@@ -290,6 +289,7 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
   /** For a queue that is watched: when to look untold, or, if nobody waits, when to give it up. */
   function setAlarm(awaited: Awaited): void {
     clearTimeout(awaited.timer)
+    if (closed) return
     const isLeft = awaited.line.length === 0
     const millis = isLeft ? lingerMillis : awaited.dueAt - performance.now()
     if (millis === Number.POSITIVE_INFINITY) return
@@ -352,7 +352,7 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
     clearTimeout(awaited.timer)
     queues.delete(awaited.queue)
     poll.forget(awaited.queue)
-    if (queues.size > 0) return
+    if (queues.size > 0 || closed) return
     clearTimeout(lingering)
     lingering = setTimeout(() => void listener.close(), lingerMillis)
   }

@@ -482,3 +482,17 @@ test('a closed hub answers everybody, and closes its connection', async () => {
     (await watchers(own.database.pool, queue)).length === 0 ? true : undefined,
   )
 })
+
+test('a send that ends after the hub was closed keeps no process alive', async (t) => {
+  const own = await createWaiting()
+  const queue = await newQueue(own.database.pool)
+  const waiting = own.wait(queue)
+  await own.watched(queue)
+  await own.hub.close()
+  await waiting
+  const timers = t.mock.method(globalThis, 'setTimeout')
+
+  own.hub.poke(queue)
+
+  assert.equal(timers.mock.callCount(), 0)
+})
