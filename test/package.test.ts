@@ -50,6 +50,7 @@ describe('the package', () => {
       'postbag',
       'postbag/client',
       'postbag/node',
+      'postbag/local',
       'postbag/deno',
       'postbag/bun',
       'postbag/supabase',

@@ -1,10 +1,11 @@
-/* A process that consumes and nothing else: Postbag's SDK, graphile-worker or pg-boss, with an empty handler. Started by children.ts with
+/* A process that consumes and nothing else: Postbag's SDK, over HTTP or with all of Postbag in it, graphile-worker or pg-boss, with an empty handler. Started by children.ts with
  * the kind and its settings as JSON. Says how many messages it has handled when it comes by a tenth of them and when it has all;
  * stops in order when told, and ends with its parent. */
-import { createClient } from '../../../src/client/index.ts'
+import { type ClientOptions, createClient } from '../../../src/client/index.ts'
 
 export type ConsumerKind =
   | { readonly kind: 'postbag'; readonly url: string; readonly concurrency: number }
+  | { readonly kind: 'postbag-local'; readonly databaseUrl: string; readonly concurrency: number }
   | { readonly kind: 'graphile-worker'; readonly databaseUrl: string; readonly localQueue: number }
   | { readonly kind: 'pg-boss'; readonly databaseUrl: string; readonly batch: number; readonly workers: number }
 
@@ -17,9 +18,9 @@ function handled(): void {
   if (marks.has(++count)) process.send?.(count)
 }
 
-function consumePostbag(url: string, concurrency: number) {
+function consumePostbag(options: ClientOptions, concurrency: number) {
   const stopping = new AbortController()
-  const queue = createClient({ url }).queue('bench')
+  const queue = createClient(options).queue('bench')
   const ended = queue.consume(
     { concurrency, signal: stopping.signal, onError: (error) => console.error(error) },
     handled,
@@ -36,7 +37,13 @@ function consumePostbag(url: string, concurrency: number) {
 async function consume() {
   switch (consumer.kind) {
     case 'postbag':
-      return consumePostbag(consumer.url, consumer.concurrency)
+      return consumePostbag(consumer, consumer.concurrency)
+    case 'postbag-local': {
+      const { openLocal } = await import('../../../functions/local.ts')
+      const local = openLocal(consumer)
+      const { stop } = consumePostbag(local, consumer.concurrency)
+      return { stop: () => stop().then(local.stop) }
+    }
     case 'graphile-worker': {
       const { consumeGraphile } = await import('../contenders/graphile-worker.ts')
       return consumeGraphile(consumer.databaseUrl, consumer, handled)

@@ -1,4 +1,4 @@
-/* Consumers as people run them: Postbag's SDK over HTTP against the peers' workers. */
+/* Consumers as people run them: Postbag's SDK, over HTTP and in the worker's process (as peers are), against the peers' workers. */
 import { type Bench, type Database, rates } from '../bench.ts'
 import { fill, untilNothingIsLeft } from '../contenders/fill.ts'
 import { graphileLeft, graphileSend, installGraphileWorker } from '../contenders/graphile-worker.ts'
@@ -12,8 +12,8 @@ import type { ConsumerKind } from '../processes/consumer.ts'
 export const title = 'Consume (receive, empty handler, ack)'
 export const measures =
   'A consumer in a process of its own empties a queue that was filled before: from the tenth part on, until nothing is left in the database. ' +
-  'Postbag: consume() of the SDK, 500 at a time, over HTTP to a server in another process. graphile-worker: concurrency 24, local queue of ' +
-  '500. pg-boss: a handler for batches (a batch succeeds or fails as a whole), one worker with batches of 100, and 4 with batches of 500.'
+  'Postbag: consume() of the SDK, 500 at a time, over HTTP to a server in another process, and with postbag/local, where the consumer talks to ' +
+  'the database itself, as the peers do. graphile-worker: concurrency 24, local queue of 500. pg-boss: a handler for batches (a batch succeeds or fails as a whole), one worker with batches of 100, and 4 with batches of 500.'
 
 /** How many messages or jobs are in a process' hands at once, at most. */
 const inHand = 500
@@ -47,6 +47,13 @@ export async function run(bench: Bench): Promise<void> {
         messages: many,
       },
       {
+        name: 'Postbag SDK, local',
+        consumer: { kind: 'postbag-local', databaseUrl, concurrency: inHand },
+        send: postbagSend(),
+        left: postbagLeft,
+        messages: many,
+      },
+      {
         name: 'graphile-worker, local queue',
         consumer: { kind: 'graphile-worker', databaseUrl, localQueue: inHand },
         ...graphile,
@@ -71,18 +78,20 @@ export async function run(bench: Bench): Promise<void> {
         messages: many,
       },
     ]
-    const [postbag, local, single, oneWorker, fourWorkers] = await bench.inTurn(
+    const [http, local, localQueue, single, oneWorker, fourWorkers] = await bench.inTurn(
       'empty handler',
       consumptions.map((one) => ({ name: one.name, measure: () => consumeAll(database, one) })),
     )
-    const against = (peer: string, factor: number, measured: readonly Measured[] | undefined) =>
-      bench.mustHold(
-        `consume through the SDK, against ${peer}`,
-        'at least',
-        factor,
-        medianRatio(rates(postbag), rates(measured)),
-      )
-    against('graphile-worker with local queue', 1.5, local)
+    const against = (peer: string, factor: number, measured: readonly Measured[] | undefined) => {
+      for (const [way, own] of [
+        ['over HTTP', http],
+        ['local', local],
+      ] as const) {
+        const ratio = medianRatio(rates(own), rates(measured))
+        bench.mustHold(`consume through the SDK, ${way}, against ${peer}`, 'at least', factor, ratio)
+      }
+    }
+    against('graphile-worker with local queue', 1.5, localQueue)
     against('graphile-worker without', 4, single)
     against('pg-boss', 4, oneWorker)
     against('pg-boss with 4 workers', 4, fourWorkers)
