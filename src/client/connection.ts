@@ -96,9 +96,10 @@ export function connect(options: ClientOptions): Connection {
   ): Promise<unknown> {
     const bearer = typeof token === 'function' ? await token() : token
     const over = new AbortController()
+    const answered = new AbortController()
     const abort = () => over.abort(signal.reason)
     signal.addEventListener('abort', abort)
-    sleep(seconds * 1000, over.signal).then(
+    sleep(seconds * 1000, answered.signal).then(
       () => over.abort(`no answer within ${seconds} s`),
       () => {},
     )
@@ -113,7 +114,8 @@ export function connect(options: ClientOptions): Connection {
       if (cause instanceof QueueError) throw cause
       throw new QueueError('network_error', `${url} must answer, got ${cause}`, { cause })
     } finally {
-      over.abort('')
+      // (Aborting the request, too, would do nothing, and costs more than to send it.)
+      answered.abort('')
       signal.removeEventListener('abort', abort)
     }
   }

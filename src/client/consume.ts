@@ -66,7 +66,6 @@ export async function consume<Body>(
   const { now, random, sleep } = queue.connection.effects
   const atOnce = concurrency < 400 ? 2 : 4
   const held = new Set<Held<Body>>()
-  const work = new Set<Promise<void>>()
   const polling = new AbortController()
   const finished = new AbortController()
   const settler = createSettler(queue, report)
@@ -95,7 +94,7 @@ export async function consume<Body>(
   )
   idle = true
   settler.flush()
-  await Promise.all(work)
+  while (handling > 0 || held.size > 0) await woken()
   finished.abort()
   await keeping
   signal?.removeEventListener('abort', stop)
@@ -119,14 +118,18 @@ export async function consume<Body>(
     alarm = undefined
   }
 
+  function woken(): Promise<void> {
+    alarm ??= Promise.withResolvers()
+    return alarm.promise
+  }
+
   async function receiveOn(): Promise<void> {
     for (let empty = 0; !stopping.signal.aborted; ) {
       const free = Math.min(concurrency - handling, 2 * concurrency - held.size) - asked
       if (free < 1 || idle || (asked > 0 && !plenty)) {
         // With all hands busy, acks go along with the receive that follows when one is free.
         if (asked === 0 && handling < concurrency) settler.flush()
-        alarm ??= Promise.withResolvers()
-        await alarm.promise
+        await woken()
         continue
       }
       const ride = settler.ride()
@@ -183,12 +186,10 @@ export async function consume<Body>(
   function take(deliveries: readonly Delivery[]): void {
     const line = deliveries.map((delivery) => hold<Body>(queue, delivery, leaseSeconds, release))
     for (const one of line) held.add(one)
-    const ending: Promise<void> = handleInOrder(line).finally(() => work.delete(ending))
-    work.add(ending)
+    void handleInOrder(line)
   }
 
   async function handleInOrder(line: readonly Held<Body>[]): Promise<void> {
-    const endings: Promise<void>[] = []
     let goesOn = true
     handling++
     for (const one of line) {
@@ -197,16 +198,15 @@ export async function consume<Body>(
         // Usually the server has taken it back already, and refuses. Not where the one that failed became a dead letter.
         one.settlement = giveBack(one).catch(() => {})
       } else if (stopping.signal.aborted) one.settlement = giveBack(one)
-      else goesOn = (await handled(one).catch(fail)) ?? false
-      endings.push(settled(one))
+      else goesOn = await handled(one)
+      releaseOnceSettled(one)
       if (one !== line.at(-1)) settler.flush()
     }
     handling--
     wake()
-    await Promise.all(endings)
   }
 
-  /** Whether the next of its group may be handled. */
+  /** Whether the next of its group may be handled. Never rejects. */
   async function handled(one: Held<Body>): Promise<boolean> {
     try {
       void one.message.body // Throws here what the schema has against it.
@@ -216,9 +216,13 @@ export async function consume<Body>(
     } catch (error) {
       // That the lease was lost has been reported; a handler may throw it on.
       if (isOurs(one) || error !== one.lost.signal.reason) report(error, one)
-      const delaySeconds =
-        typeof retryDelaySeconds === 'function' ? retryDelaySeconds(one.message, error) : retryDelaySeconds
-      one.settlement ??= settleLater(one, 'nack', { delaySeconds, error: errorText(error) })
+      try {
+        const delaySeconds =
+          typeof retryDelaySeconds === 'function' ? retryDelaySeconds(one.message, error) : retryDelaySeconds
+        one.settlement ??= settleLater(one, 'nack', { delaySeconds, error: errorText(error) })
+      } catch (fatal) {
+        fail(fatal)
+      }
       return false
     }
   }
@@ -228,7 +232,7 @@ export async function consume<Body>(
     return settleLater(one, 'nack', { delaySeconds: 0, untried: true })
   }
 
-  async function settled(one: Held<Body>): Promise<void> {
+  async function releaseOnceSettled(one: Held<Body>): Promise<void> {
     try {
       await one.settlement
     } catch (error) {
