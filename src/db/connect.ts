@@ -21,10 +21,37 @@ export interface ConnectOptions {
   readonly idleMillis?: number
 }
 
-/** A pool on a connection string: connects with the first call. A connection that breaks while idle is dropped, and the next call
- * makes a new one. */
+/** A statement that Postgres refuses leaves its connection as it was. (pg's pool would close it, and a full queue that is sent to would cost
+ * a connection each time.) */
+class LastingPool extends pg.Pool {
+  override async query(...statement: unknown[]): Promise<never> {
+    const client = await this.connect()
+    let broken: Error | undefined
+    const lose = (error: Error) => {
+      broken = error
+    }
+    client.on('error', lose)
+    try {
+      return await (client.query as (...statement: unknown[]) => Promise<never>)(...statement)
+    } catch (error) {
+      if (!isRefusal(error)) broken = error as Error
+      throw error
+    } finally {
+      client.off('error', lose)
+      client.release(broken)
+    }
+  }
+}
+
+/** Whether an error is about what the statement wants, and not about its connection, its session or the server. */
+function isRefusal(error: unknown): boolean {
+  const { code = '' } = error as { code?: string }
+  return /^(PB|P0|0A|2[0123]|40|42|54|55|57014)/.test(code)
+}
+
+/** A pool on a connection string: connects with the first call. A connection that breaks is dropped, and the next call makes a new one. */
 export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
-  const pool = new pg.Pool({
+  const pool = new LastingPool({
     connectionString: url,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: options.connectTimeoutMillis ?? 5000,

@@ -1,0 +1,42 @@
+/* The pool: what a connection outlives, and what it does not. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { connect } from '../../src/db/connect.ts'
+import { createDatabase } from '../support/database.ts'
+
+const { url, pool: observer } = await createDatabase()
+
+test('a statement that is refused costs no connection', async (t) => {
+  const pool = connect(url, { maxConnections: 1 })
+  t.after(() => pool.end())
+  const backend = async () => (await pool.query('select pg_backend_pid() as pid')).rows[0].pid
+  const before = await backend()
+
+  for (const [text, code] of [
+    [`select postbag.send('not-there', '1')`, 'PB001'],
+    ['select 1 / 0', '22012'],
+    ['select nonsense', '42703'],
+    [`do $$ begin perform pg_sleep(10); end $$`, '57014'],
+  ] as const) {
+    if (code === '57014') {
+      setTimeout(() => observer.query('select pg_cancel_backend($1)', [before]), 100)
+    }
+    await assert.rejects(pool.query(text), { code })
+    assert.equal(await backend(), before, code)
+  }
+})
+
+test('a connection that breaks under a statement is not used again', async (t) => {
+  const pool = connect(url, { maxConnections: 1, answerTimeoutMillis: 300 })
+  t.after(() => pool.end())
+  const backend = async () => (await pool.query('select pg_backend_pid() as pid')).rows[0].pid
+  const first = await backend()
+
+  await assert.rejects(pool.query('select pg_terminate_backend(pg_backend_pid())'), { code: '57P01' })
+  const second = await backend()
+  await assert.rejects(pool.query('select pg_sleep(10)'), /timeout/)
+  const third = await backend()
+
+  assert.equal(new Set([first, second, third]).size, 3)
+  assert.equal(pool.totalCount, 1)
+})
