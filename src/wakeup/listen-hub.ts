@@ -364,7 +364,11 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
     get closed() {
       return closed
     },
-    wait: (queue, max) => awaitedFor(queue).line.join(max),
+    wait(queue, max) {
+      const { line } = awaitedFor(queue)
+      if (closed) line.close()
+      return line.join(max)
+    },
     poke(queue, messages = 1) {
       const awaited = queues.get(queue)
       if (awaited) hint(awaited, messages, false)

@@ -37,7 +37,11 @@ export function createPollHub({ executor }: PollHubOptions): Hub {
     get closed() {
       return closed
     },
-    wait: (queue, max) => lineOf(queue).join(max),
+    wait(queue, max) {
+      const line = lineOf(queue)
+      if (closed) line.close()
+      return line.join(max)
+    },
     poke(queue, messages = 1) {
       lines.get(queue)?.wake(messages)
     },

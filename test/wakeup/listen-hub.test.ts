@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from '../../src/db/connect.ts'
+import { createListenHub } from '../../src/wakeup/listen-hub.ts'
+import { createPollHub } from '../../src/wakeup/poll-hub.ts'
 import { createDatabase } from '../support/database.ts'
 import { newQueue, on, receipts } from '../support/sql-verbs.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
@@ -481,6 +483,17 @@ test('a closed hub answers everybody, and closes its connection', async () => {
   await until('the end of the watch', async () =>
     (await watchers(own.database.pool, queue)).length === 0 ? true : undefined,
   )
+})
+
+test('who begins to wait in a closed hub is answered at once', async () => {
+  const { signal } = new AbortController()
+  for (const closing of [createListenHub({ url: database.url, executor: pool }), createPollHub({ executor: pool })]) {
+    await closing.close()
+
+    const waiter = closing.wait(await newQueue(pool), 1)
+
+    assert.deepEqual([waiter.looksFirst, await waiter.hint(20_000, signal)], [false, false])
+  }
 })
 
 test('a send that ends after the hub was closed keeps no process alive', async (t) => {
