@@ -174,7 +174,7 @@ export function refuseOtherMethods(door: Door): void {
 
 /** Whether the request says that its body is JSON of ours (and not, say, application/cloudevents+json). */
 export function isJson(context: Context): boolean {
-  return /^application\/json\b/i.test(context.req.header('content-type') ?? '')
+  return /^application\/json\s*(;|$)/i.test(context.req.header('content-type') ?? '')
 }
 
 /** An answer whose JSON text is there already. */

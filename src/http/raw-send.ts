@@ -4,7 +4,7 @@ import { QueueError } from '../errors.ts'
 import type { StoredContent } from '../queue/message.ts'
 import { toBase64 } from '../wire.ts'
 
-const jsonType = /(\+|^application\/)json\b/i
+const jsonType = /(\+|^application\/)json\s*(;|$)/i
 const textType = /^(text\/|application\/(xml|x-www-form-urlencoded)\b)|\+xml\b/i
 
 /** How a raw body is stored.

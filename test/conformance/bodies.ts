@@ -1,6 +1,7 @@
 /* A body comes back byte for byte, however it was sent; and what is too large, or is not what it says it is, is refused. */
 import assert from 'node:assert/strict'
-import { assertProblem, type Case, call } from './target.ts'
+import type { ReceiveResponse } from '../../src/wire.ts'
+import { assertProblem, type Case, call, json } from './target.ts'
 import { bodyText, newQueue } from './test-queue.ts'
 
 const mebibyte = 1_048_576
@@ -50,6 +51,25 @@ export const bodyCases: readonly Case[] = [
       },
     }),
   ),
+  {
+    claim: 'a raw body of a type that merely begins like application/json comes back as it is',
+    async run(target) {
+      const queue = await newQueue(target)
+      const patch = '[{"op":"replace","path":"/a","value":1}]'
+      await queue.post('messages', { body: patch, contentType: 'application/json-patch+json; charset=utf-8' })
+      await queue.post('messages', { body: '\u001e{"a":1}', contentType: 'application/json-seq' })
+
+      const { messages } = json<ReceiveResponse>(await queue.post('receive', { body: { max: 2 } }), 200)
+
+      assert.deepEqual(
+        messages.map(({ encoding, body, contentType }) => [encoding, body, contentType]),
+        [
+          ['json', JSON.parse(patch), 'application/json-patch+json; charset=utf-8'],
+          ['base64', btoa('\u001e{"a":1}'), 'application/json-seq'],
+        ],
+      )
+    },
+  },
   {
     claim: 'text in many scripts comes back as JSON, as text, raw, and in headers and type',
     async run(target) {
