@@ -95,6 +95,7 @@ export function connect(options: ClientOptions): Connection {
     seconds: number,
   ): Promise<unknown> {
     const bearer = typeof token === 'function' ? await token() : token
+    signal.throwIfAborted()
     const over = new AbortController()
     const answered = new AbortController()
     const abort = () => over.abort(signal.reason)

@@ -1,4 +1,5 @@
 /* A message in the hands of a consumer: its lease is kept until it is settled. */
+
 import type { Lease } from './leases.ts'
 import { type Message, toMessage } from './message.ts'
 import type { Delivery } from './receive.ts'
@@ -30,29 +31,11 @@ export function hold<Body>(
   const message = toMessage<Body>(
     delivery,
     (verb, request, options) => {
-      const outcome = settleOne(queue, verb, delivery, request, options).then(() => {
-        if (verb !== 'extend') release(held)
-      })
-      if (verb !== 'extend') held.settlement = outcome
-      if (verb === 'nack') held.nacked = !(request as NackOptions).deadLetter
-      return outcome
+      const outcome = settleOne(queue, verb, delivery, request, options)
+      if (verb === 'extend') return outcome
+      return settledBy(outcome, verb === 'nack' && !(request as NackOptions).deadLetter)
     },
-    (body, options) => {
-      const before = held.settlement
-      const outcome = reply(queue, delivery, body, options)
-      const settlement = outcome
-        .catch((error) => {
-          if (isAckedAnyway(error)) return
-          // Nothing was done, so it is for the end of its handler to settle it.
-          if (held.settlement === settlement) held.settlement = before
-          throw error
-        })
-        .then(() => release(held))
-      // (Who has not waited for the reply hears of it from the consumer.)
-      settlement.catch(() => {})
-      held.settlement = settlement
-      return outcome
-    },
+    (body, options) => settledBy(reply(queue, delivery, body, options), false),
   )
   const held: Held<Body> = {
     id,
@@ -64,4 +47,20 @@ export function hold<Body>(
     message: Object.assign(message, { signal: lost.signal }),
   }
   return held
+
+  function settledBy(outcome: Promise<void>, nacked: boolean): Promise<void> {
+    const before = { settlement: held.settlement, nacked: held.nacked }
+    const settlement = outcome
+      .catch((error) => {
+        if (isAckedAnyway(error)) return
+        // Nothing was done, or nobody knows: so it is for the end of its handler to settle it.
+        if (held.settlement === settlement) Object.assign(held, before)
+        throw error
+      })
+      .then(() => release(held))
+    // (Who has not waited for it hears of it from the consumer.)
+    settlement.catch(() => {})
+    Object.assign(held, { settlement, nacked })
+    return outcome
+  }
 }

@@ -36,7 +36,9 @@ export async function* iterate<Body>(
   try {
     while (!ended) {
       const turn = waiting.shift()
-      if (turn) yield* hand(turn)
+      // (Somebody else may have it by now.)
+      if (turn?.message.signal.aborted) turn.end(GIVE_BACK)
+      else if (turn) yield* hand(turn)
       else {
         await new Promise<void>((resolve) => {
           wake = resolve

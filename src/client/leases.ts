@@ -1,11 +1,11 @@
 /* Keeping leases while handlers run.
  *
- *  1. Every third of a lease, all messages in hand are extended in one request. So a lease survives an extension that fails.
+ *  1. Every third of a lease, all messages in hand are extended in one request (of each thousand). So a lease survives an extension that fails.
  *  2. A lease is lost when the server says so, or when its time is over by our own clock because no extension got through: then
  *     somebody else may be working on the message, and its signal tells the handler. */
 import { QueueError } from '../errors.ts'
 import type { RemoteQueue } from './remote.ts'
-import { refuse, settle } from './settle.ts'
+import { MAX_BATCH, refuse, settle } from './settle.ts'
 
 export interface Lease {
   readonly id: string
@@ -41,7 +41,8 @@ export async function keepLeases<Held extends Lease>(
         lose(lease, new QueueError('lease_expired', `message ${lease.id} must be extended in time, got no answer`))
       }
     }
-    void extendAll([...held].filter(isOurs))
+    const ours = [...held].filter(isOurs)
+    while (ours.length > 0) void extend(ours.splice(0, MAX_BATCH))
   }
 
   function lose(lease: Held, error: unknown): void {
@@ -49,7 +50,7 @@ export async function keepLeases<Held extends Lease>(
     report(error, lease)
   }
 
-  async function extendAll(leases: readonly Held[]): Promise<void> {
+  async function extend(leases: readonly Held[]): Promise<void> {
     if (finished.aborted) return
     const started = now()
     const receipts = leases.map((lease) => lease.receipt)

@@ -5,6 +5,9 @@ import type { CallOptions, Patience } from './connection.ts'
 import type { Given } from './effects.ts'
 import type { RemoteQueue } from './remote.ts'
 
+/** Most receipts of one request. */
+export const MAX_BATCH = 1000
+
 export type Verb = 'ack' | 'nack' | 'extend'
 
 export interface NackOptions extends Given<Omit<NackRequest, 'receipts'>>, CallOptions {}

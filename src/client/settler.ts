@@ -6,7 +6,7 @@ import type { Settlement } from '../wire.ts'
 import type { Patience } from './connection.ts'
 import { isOurs, type Lease } from './leases.ts'
 import type { RemoteQueue } from './remote.ts'
-import { explain, type NackOptions, refuse, settle } from './settle.ts'
+import { explain, MAX_BATCH, type NackOptions, refuse, settle } from './settle.ts'
 
 export interface Settler {
   /** Resolves when the lease is settled; rejects with a QueueError if it was not ours any more, or the server refuses. */
@@ -34,8 +34,6 @@ interface Settling {
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
-
-const MAX_BATCH = 1000
 
 export function createSettler(queue: RemoteQueue, report: (error: unknown) => void): Settler {
   let gathered: Settling[] = []

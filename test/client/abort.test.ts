@@ -20,6 +20,20 @@ describe('aborting', () => {
     assert.equal(server.seen('messages').length + server.seen('ack').length, 0)
   })
 
+  test('while a token is fetched keeps it from being made', async (t) => {
+    const server = await serve(t, {})
+    const controller = new AbortController()
+    const token = async () => {
+      controller.abort(reason)
+      return 'a token'
+    }
+
+    const sent = createClient({ url: server.url, token }).queue('orders').send(1, { signal: controller.signal })
+
+    await assert.rejects(sent, reason)
+    assert.equal(server.seen('messages').length, 0)
+  })
+
   test('ends a long poll, and the connection with it', async (t) => {
     const server = await serve(t, { receive: [silence] })
     const controller = new AbortController()

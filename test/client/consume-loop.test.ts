@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createClient, type Queue } from '../../src/client/index.ts'
-import { onlyGrace } from './manual-clock.ts'
-import { messages, problem, type ScriptedServer, serve } from './scripted-server.ts'
+import { ManualClock, onlyGrace } from './manual-clock.ts'
+import { json, messages, problem, type Reply, type ScriptedServer, serve } from './scripted-server.ts'
 
 const queueOf = (server: ScriptedServer): Queue => createClient({ url: server.url, sleep: onlyGrace }).queue('orders')
 
@@ -28,6 +28,30 @@ describe('a for await loop over consume', () => {
     assert.deepEqual(ackedBefore[1], ['1.1'])
     // (Perhaps a second time, if the receive that it went along with was cut off by the end.)
     assert.deepEqual([...new Set(receipts(server, 'ack'))], ['1.1', '2.1'])
+  })
+
+  test('does not get a message whose lease was lost while it waited for its turn', async (t) => {
+    const outcomes: Reply = json({
+      results: ['ok', 'message_gone', 'ok'].map((outcome, n) => ({ receipt: `${n + 1}.1`, outcome })),
+    })
+    const server = await serve(t, { receive: [messages('1', '2', '3')], extend: [outcomes] })
+    const clock = new ManualClock()
+    const lost = Promise.withResolvers<void>()
+    const orders = createClient({ url: server.url, sleep: clock.sleep, now: clock.now }).queue('orders')
+    const ids: string[] = []
+
+    for await (const { id } of orders.consume({ concurrency: 3, onError: () => lost.resolve() })) {
+      ids.push(id)
+      if (id === '1') {
+        clock.pass(10_000)
+        await lost.promise
+      } else {
+        void clock.sleeper(500).then(() => clock.pass(500))
+        break
+      }
+    }
+
+    assert.deepEqual(ids, ['1', '3'])
   })
 
   test('left by break gives back the current message and those fetched ahead, and waits until that is done', async (t) => {

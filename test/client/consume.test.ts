@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { z } from 'zod'
-import { type ClientOptions, createClient, type Queue } from '../../src/client/index.ts'
+import { type ClientOptions, createClient, type Queue, type QueueError } from '../../src/client/index.ts'
 import { hurry, ManualClock, onlyGrace } from './manual-clock.ts'
 import { after, cut, messages, messagesOf, outcome, type ScriptedServer, serve, silence } from './scripted-server.ts'
 
@@ -348,3 +348,46 @@ describe('stopping', () => {
     await consumer
   })
 })
+
+describe('a handler that settles its message itself', () => {
+  test('and does not wait for it, hears of nothing, but onError does: the process goes on', async (t) => {
+    const lost = outcome('lease_lost')
+    const server = await serve(t, { receive: [messages('1')], ack: [lost, lost] })
+    const stop = new AbortController()
+    const errors: string[] = []
+
+    await queueOf(server).consume(
+      { signal: stop.signal, onError: (error) => errors.push((error as QueueError).code) },
+      async (message) => {
+        void message.ack()
+        await server.request('ack', 1)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        stop.abort()
+      },
+    )
+
+    assert.deepEqual(errors, ['lease_lost'])
+  })
+
+  test('and nobody knows whether it arrived, leaves it to the end of the handler', async (t) => {
+    const server = await serve(t, { receive: [messages('1'), messages('2')], ack: [cut], nack: [cut] })
+    const stop = new AbortController()
+    const errors: unknown[] = []
+    const orders = createClient({ url: server.url, sleep: onlyGrace, retries: 0 }).queue('orders')
+
+    await orders.consume({ signal: stop.signal, onError: (error) => errors.push(error) }, async (message) => {
+      if (message.id === '1') await message.ack().catch(() => {})
+      else {
+        await message.nack().catch(() => {})
+        stop.abort()
+      }
+    })
+
+    assert.deepEqual([receiptsOf(server, 'ack'), receiptsOf(server, 'nack')], [['1.1', '1.1', '2.1'], ['2.1']])
+    assert.deepEqual(errors, [])
+  })
+})
+
+function receiptsOf(server: ScriptedServer, verb: 'ack' | 'nack'): string[] {
+  return server.seen(verb).flatMap(({ body }) => body.receipts)
+}

@@ -35,6 +35,24 @@ describe('while a handler runs', () => {
     assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['1.1', '2.1'])
   })
 
+  test('however many there are: a thousand go together', async (t) => {
+    const ids = (from: number, to: number) => Array.from({ length: to - from }, (_, n) => `${from + n}`)
+    const server = await serve(t, {
+      receive: [messagesOf('a', ...ids(0, 1000)), messagesOf('b', ...ids(1000, 1250))],
+    })
+    const { clock, finish, errors } = await consuming(server, ['0', '1000'], 1000)
+
+    clock.pass(10_000)
+    await server.request('extend', 2)
+
+    assert.deepEqual(
+      server.seen('extend').map((request) => request.body.receipts.length),
+      [1000, 250],
+    )
+    assert.deepEqual(errors, [])
+    await finish()
+  })
+
   test('an extension that fails is tried again in time, and nobody notices but onError', async (t) => {
     const server = await serve(t, { receive: [messages('1')], extend: [cut] })
     const { clock, signals, errors, finish } = await consuming(server, ['1'])
@@ -256,14 +274,14 @@ test('messages that wait for their turn in their group are kept, and when the le
 })
 
 /** A consumer that has these messages in hand. */
-async function consuming(server: ScriptedServer, ids: readonly string[]) {
-  const consuming = consumer(server, ids.length)
+async function consuming(server: ScriptedServer, ids: readonly string[], concurrency = ids.length) {
+  const consuming = consumer(server, concurrency, ids.length)
   await consuming.begun
   return consuming
 }
 
 /** A consumer with a lease of 30 s for so many messages at once, and handlers that end when the test says so. */
-function consumer(server: ScriptedServer, concurrency: number) {
+function consumer(server: ScriptedServer, concurrency: number, beginners = concurrency) {
   const clock = new ManualClock()
   const stopping = new AbortController()
   const begun = Promise.withResolvers<void>()
@@ -283,7 +301,7 @@ function consumer(server: ScriptedServer, concurrency: number) {
     },
     ({ id, signal }) => {
       signals.set(id, signal)
-      if (signals.size === concurrency) begun.resolve()
+      if (signals.size === beginners) begun.resolve()
       return new Promise<void>((end) => ends.set(id, end))
     },
   )

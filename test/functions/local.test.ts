@@ -116,7 +116,7 @@ test('stopping answers who waits, waits for what runs, and refuses what comes la
     stopped = true
   })
   assert.deepEqual(await waiting, [])
-  await assert.rejects(queue.send(3), { code: 'server_stopping' })
+  await assert.rejects(queue.send(3), { code: 'request_invalid', message: /was stopped/ })
   assert.equal(stopped, false)
   await session.query('commit')
 
