@@ -214,6 +214,7 @@ export interface PostbagMessage {
   priority: Generated<number>;
   queue_id: Int8;
   sent_at: Timestamp;
+  ttl_ends_at: Timestamp | null;
   type: string | null;
 }
 
@@ -427,6 +428,7 @@ export interface PostbagVolatileMessage {
   priority: Generated<number>;
   queue_id: Int8;
   sent_at: Timestamp;
+  ttl_ends_at: Timestamp | null;
   type: string | null;
 }
 

@@ -107,6 +107,27 @@ test('a time to live that ends with the lease counts like any other', async () =
   assert.deepEqual((await session.get(extended, at(31))).expires_at, at(60))
 })
 
+for (const group of [undefined, 'g']) {
+  test(`a last attempt that is given back untried keeps the time to live${group ? ', and so do those behind it' : ''}`, async () => {
+    const queue = await newQueue(pool, { ttl: '60 s', lease: '30 s', max_attempts: 1 })
+    const session = on(await db.connect(), queue)
+    await session.sendBatch(
+      [1, 2].map((body) => ({ body, ...(group && { group }) })),
+      { now: at(0) },
+    )
+    const given = receipts(await session.receive(2, { now: at(10) }))
+
+    await session.nack(group ? given.slice(0, 1) : given, { untried: true, now: at(11) })
+
+    const found = await session.peek(9, { now: at(12) })
+    assert.deepEqual(
+      found.map(({ attempts, expires_at }) => [attempts, expires_at]),
+      [1, 2].map(() => [0, at(60)]),
+    )
+    assert.deepEqual(await session.receive(9, { now: at(61) }), [])
+  })
+}
+
 test('sends and receives remove what has expired, up to a thousand at a time', async () => {
   const queue = await newQueue(pool, { ttl: '1 s' })
   const verbs = on(pool, queue)

@@ -3,7 +3,17 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type pg from 'pg'
 import { createDatabase } from '../support/database.ts'
-import { at, backendOf, bodies, eventually, newQueue, on, receipts, type Session } from '../support/sql-verbs.ts'
+import {
+  at,
+  backendOf,
+  bodies,
+  eventually,
+  newQueue,
+  on,
+  receipts,
+  type Session,
+  waitsForLock,
+} from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -64,6 +74,30 @@ test('transactions that touch the same groups in opposite orders do not deadlock
   }
 
   assert.equal(await on(pool, queue).purge(), 4 * 10 * 20)
+})
+
+test('an extension that waits for one message holds none of a group that it has not come to', async () => {
+  const queue = await newQueue(pool)
+  const [late, acking, extending] = [await db.connect(), await db.connect(), await db.connect()]
+  // Who commits first stands first: the line of the group is the reverse of its ids.
+  await late.query('begin')
+  await on(late, queue).sendBatch([{ body: 'second of its group', group: 'g' }])
+  await on(pool, queue).send('in no group')
+  await on(pool, queue).sendBatch([{ body: 'first of its group', group: 'g' }])
+  await late.query('commit')
+  const taken = await on(pool, queue).receive(3)
+  const receiptOf = (what: string) => receipts(taken.filter(({ body }) => JSON.parse(body) === what))
+  assert.equal(taken.length, 3)
+
+  await acking.query('begin')
+  await on(acking, queue).ack(...receiptOf('in no group'))
+  const backend = await backendOf(extending)
+  const extended = on(extending, queue).extend([...receiptOf('second of its group'), ...receiptOf('in no group')])
+  await waitsForLock(pool, backend)
+  assert.deepEqual(await on(acking, queue).ack(...receiptOf('first of its group')), ['ok'])
+  await acking.query('commit')
+
+  assert.deepEqual(await extended, ['ok', 'message_gone'])
 })
 
 test('a message that is given back while the one before it is acked is the next of its group', async () => {

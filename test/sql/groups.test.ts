@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
-import { at, bodies, newQueue, on, only, type QueueConfig, receipts } from '../support/sql-verbs.ts'
+import { at, bodies, call, newQueue, on, only, type QueueConfig, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -137,6 +137,35 @@ test('a group that used up its rate is put off, the others go on', async () => {
   }
 
   assert.deepEqual(turns, [['a1', 'b1'], ['a2'], [], [], ['a3']])
+})
+
+test('of a fair group with a rate, a receive takes one message, also of those that are retried or were delayed', async () => {
+  const queue = await queueOf('', { group_mode: 'fair', group_rate: 1 })
+  const parcels = ['a', 'a', 'a', 'b'].map((group, n) => ({ body: `${group}${n}`, group, delaySeconds: 1 }))
+  await queue.sendBatch(parcels, { now: at(0) })
+
+  const turns = []
+  for (const second of [1, 1.5, 2, 2.5, 3, 9]) {
+    const got = await queue.receive(9, { now: at(second) })
+    turns.push(bodies(got))
+  }
+
+  assert.deepEqual(turns, [['a0', 'b3'], [], ['a1'], [], ['a2'], []])
+})
+
+test('a lease on several of a group holds when the queue becomes a fair one', async () => {
+  const name = await newQueue(pool)
+  const queue = on(pool, name)
+  await queue.sendBatch(
+    ['a1', 'a2', 'a3'].map((body) => ({ body, group: 'a' })),
+    { now: at(0) },
+  )
+  const leased = receipts(await queue.receive(9, { now: at(0), lease: '1 h' }))
+  await call(pool, 'create_queue', { queue: name, group_mode: 'fair' })
+  await queue.sendBatch([{ body: 'a4', group: 'a', delaySeconds: 1 }], { now: at(0) })
+
+  assert.deepEqual(bodies(await queue.receive(9, { now: at(2) })), ['a4'])
+  assert.deepEqual(await queue.ack(...leased), ['ok', 'ok', 'ok'])
 })
 
 test('a group must have 1 to 128 characters', async () => {

@@ -110,6 +110,27 @@ for (const config of [{ max_in_flight: 5 }, { rate: 5, burst: 5 }]) {
   })
 }
 
+test('receives of a fair queue with a rate per group take turns, and hand out no more of a group than it allows', async () => {
+  const queue = await newQueue(pool, { lease: '1 h', group_mode: 'fair', group_rate: 1 })
+  await on(pool, queue).sendBatch(
+    ['a', 'b', 'b', 'a'].map((group) => ({ body: group, group, delaySeconds: 1 })),
+    { now: at(0) },
+  )
+  const [first, second] = [await db.connect(), await db.connect()]
+  await first.query('begin')
+  assert.equal((await on(first, queue).receive(1, { now: at(2) })).length, 1)
+  const backend = await backendOf(second)
+
+  const waiting = on(second, queue).receive(4, { now: at(2) })
+  await waitsForLock(pool, backend)
+  await first.query('commit')
+
+  assert.deepEqual(
+    (await waiting).map(({ body }) => body),
+    ['"b"'],
+  )
+})
+
 const rates: [config: object, received: [moment: number, number: number][]][] = [
   [
     { rate: 10 },

@@ -199,7 +199,14 @@ export function on(session: Session, queue: string) {
     ackWith: (receipts: readonly unknown[], more: { now?: Date; alone?: boolean }) => settle('ack', receipts, more),
     nack: (
       receipts: readonly unknown[],
-      more: { delay?: string | null; error?: string; now?: Date; dead_letter?: boolean; alone?: boolean } = {},
+      more: {
+        delay?: string | null
+        error?: string
+        now?: Date
+        dead_letter?: boolean
+        untried?: boolean
+        alone?: boolean
+      } = {},
     ) => settle('nack', receipts, more),
     extend: (receipts: readonly unknown[], more: { lease?: string | null; now?: Date; alone?: boolean } = {}) =>
       settle('extend', receipts, more),
