@@ -1,5 +1,5 @@
 --! Previous: sha1:642b47534981ab54ae502d427e5b72fc691cb390
---! Hash: sha1:d1de41ffe3c743f270107d3de2520c5e8e3d7d7a
+--! Hash: sha1:1dfbbf633be9af39a51f192886b62533586b6910
 --! Message: fewer-steps
 
 --! split: 1-current.sql
@@ -254,8 +254,8 @@ end
 $$;
 --! EndIncluded functions/send_in_full.sql
 --! Included functions/claimed_id.sql
-/* postbag.claimed_id: the id that a receipt begins with; null if it begins with none. Whether it is the receipt of that message is for the
- * caller to compare. (Of a number with more digits than an id can have, the first 18: there may be such a message, but it has another receipt.) */
+/* postbag.claimed_id: the id of the message that a receipt names; null if the text is no receipt. (Of a number with more digits than an id
+ * can have, the first 18: there may be such a message, but it has another receipt.) */
 create or replace function postbag.claimed_id(receipt text)
 returns bigint
 language sql
@@ -290,9 +290,8 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   source record;
-  -- Of several receipts, those whose messages went with the one statement.
+  -- Of several receipts, those whose messages are gone, and the groups whose heads were among these.
   done text[];
-  -- The groups whose heads are gone, and how many messages are.
   headless text[];
   settled integer := 0;
   acked_group text;
@@ -408,7 +407,6 @@ begin
   if headless is not null then
     insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
   end if;
-  -- (As in postbag.send_batch.)
   noted := current_setting(source.done_setting, true);
   if starts_with(noted, source.counting) and octet_length(noted) < 2000 then
     noted := set_config(source.done_setting, noted || settled || ':', false);
@@ -540,7 +538,6 @@ begin
     end if;
   end if;
 
-  -- (What postbag.is_counted does; in statements of their own its parts are made ready once, not four times.)
   noted := current_setting(target.sent_setting, true);
   if starts_with(noted, target.counting) and octet_length(noted) < 2000 then
     noted := set_config(target.sent_setting, noted || jsonb_array_length(messages) || ':', false);
@@ -619,10 +616,7 @@ begin
       where noted.queue_id = source_id and noted.noted_at < is_untidy.now - interval '15 min'
     )
     or exists (select from postbag.body)
-    or exists (
-      select from (select attempt.started_at from postbag.attempt order by attempt.attempt_id limit 1) as eldest
-      where eldest.started_at < is_untidy.now - postbag.kept_for()
-    );
+    or (select eldest.started_at from postbag.attempt as eldest order by eldest.attempt_id limit 1) < is_untidy.now - postbag.kept_for();
 end
 $$;
 --! EndIncluded functions/is_untidy.sql
@@ -1082,7 +1076,6 @@ begin
       if clock_timestamp() > started + interval '0.5 ms' then
         perform postbag.note_look(source.queue_id, 0, array[source.queue_id, 0, 0, 0, 0, 0], true, started, receive.now);
       end if;
-      -- (It would find out by itself that it was called in this second; a comparison costs less than a call.)
       if starts_with(
         current_setting('postbag.tidied_' || source.queue_id % 1024, true),
         source.note_prefix || date_part('epoch', receive.now)::bigint || ':'
@@ -1161,7 +1154,8 @@ declare
 
   -- What this session noted: {queue_id, near look due, full look due, last full look took, pause after it, tidying due}, in
   -- microseconds.
-  look bigint[] := postbag.remembered(source.look_setting);
+  look_setting constant text := 'postbag.look_' || source.queue_id % 256;
+  look bigint[] := postbag.remembered(look_setting);
   depth text := 'cursor';
   shared postbag.sweep;
   -- {queue_id, when the short way of postbag.receive was opened, how many heads of groups were met, lowest available_at claimed}: one setting

@@ -199,7 +199,7 @@ export async function consume<Body>(
         one.settlement = giveBack(one).catch(() => {})
       } else if (stopping.signal.aborted) one.settlement = giveBack(one)
       else goesOn = await handled(one)
-      releaseOnceSettled(one)
+      void releaseOnceSettled(one)
       if (one !== line.at(-1)) settler.flush()
     }
     handling--

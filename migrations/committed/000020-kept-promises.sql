@@ -1,5 +1,5 @@
---! Previous: sha1:8bbba84dab6dab78264ee6f3e5bf62b9781c5c67
---! Hash: sha1:767d84bddeaaf7a239acc6aed47674f0f447997a
+--! Previous: sha1:1dfbbf633be9af39a51f192886b62533586b6910
+--! Hash: sha1:963b3ea31d5b882750128f543758fbeae245ca1b
 --! Message: kept-promises
 
 --! split: 1-current.sql
@@ -468,7 +468,380 @@ end
 $$;
 --! EndIncluded functions/release_followers.sql
 
+/* An ack of a message in a group that goes along with a receive waits for the disk, as one by itself does. */
+--! Included functions/receive.sql
+/* postbag.receive: lease up to max_messages available messages of one queue: highest priority first, then by availability (the latest
+ * first in a lifo queue), then in the order they were sent. Who receives owns a message until leased_until; the receipt is the proof,
+ * for ack, nack and extend.
+ * Never waits for a message: no rows mean "nothing available now" (waiting is src/wakeup's job). Only where the queue limits its rate or
+ * what is in flight, receives take turns: one waits until the transaction of the other ends.
+ * Two callers never share a message: rows another has locked are skipped, rows it has leased are not available.
+ * With auto_ack the messages are deleted as they are handed out: at most once, and no receipt. `alone` says that this call is the whole
+ * transaction: then it does not wait for the disk (a claim that a crash of the database undoes was never made, and the message comes
+ * again), but with auto_ack it does, unless the queue's durability is relaxed.
+ *
+ * The short way: in a plain queue a session claims with one statement that knows nothing of priorities, limits and looks back. (The time of a
+ * statement is that of its parts, used or not: this is a third of the other.) It starts at the head if nothing says that this takes
+ * long (functions/is_clean.sql), and where that brought all it wanted, it goes on from the session's cursor, until the fifth of a second is over.
+ * What becomes available behind the cursor meanwhile waits for so long. A claim that takes long, brings nothing or meets a group it must not take
+ * goes the full way, which decides when to look back (functions/receive_in_full.sql). */
+create or replace function postbag.receive(
+  queue text,
+  max_messages integer default 1,
+  lease interval default null,
+  now timestamptz default clock_timestamp(),
+  auto_ack boolean default false,
+  alone boolean default false
+)
+returns table (
+  id text,
+  receipt text,
+  body text,
+  encoding text,
+  type text,
+  content_type text,
+  headers jsonb,
+  priority integer,
+  group_key text,
+  attempts integer,
+  sent_at timestamptz,
+  first_received_at timestamptz,
+  leased_until timestamptz,
+  expires_at timestamptz,
+  deaths jsonb
+)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source record;
+  -- When a look at everything began; null on the short way.
+  started timestamptz;
+  claimed integer := 0;
+  number integer;
+begin
+  if postbag.is_restricted() then
+    return query
+      select received.*
+      from json_populate_recordset(null::postbag.delivery, postbag.as_granted('receive', receive.queue, jsonb_build_object(
+        'max_messages', receive.max_messages, 'lease', receive.lease, 'auto_ack', receive.auto_ack, 'alone', receive.alone
+      ))) as received;
+    return;
+  end if;
+  select
+    known.queue_id, known.is_volatile, known.receives_plainly, known.group_mode, known.durability, known.max_attempts,
+    known.cursor_setting, known.look_setting, known.note_prefix,
+    receive.now + coalesce(receive.lease, known.lease) as until,
+    -- (Here, because nothing volatile may stand inside an update of a queue's table.)
+    floor(random() * 2147483647)::integer as drawn_key,
+    -- "queue_id:when the short way was opened, in fifths of a second:how many heads of groups were met:lowest available_at claimed"
+    current_setting(known.cursor_setting, true) as note,
+    known.note_prefix || (date_part('epoch', receive.now) * 5)::bigint || ':' as opening,
+    known.group_mode = 'ordered' and receive.max_messages = 1 as takes_heads,
+    known.group_mode = 'ordered' and receive.max_messages > 1 and split_part(current_setting(known.cursor_setting, true), ':', 3) <> '0'
+      as walks_lines,
+    -- (What was written before, by an ack that goes along, says by itself whether it waits for the disk.)
+    case
+      when receive.alone and not receive.auto_ack and pg_current_xact_id_if_assigned() is null
+        then set_config('synchronous_commit', 'off', true)
+    end
+  into source
+  from postbag.queue as known
+  where known.name = receive.queue;
+
+  if source.is_volatile then
+    return query select * from postbag.volatile_receive(
+      receive.queue, receive.max_messages, receive.lease, receive.now, receive.auto_ack, receive.alone
+    );
+    return;
+  elsif receive.auto_ack then
+    return query select * from postbag.receive_and_ack(
+      receive.queue, receive.max_messages, receive.lease, receive.now, receive.alone and source.durability = 'relaxed'
+    );
+    return;
+  end if;
+
+  if source.receives_plainly
+    and (receive.lease is null or receive.lease between interval '1 s' and interval '43200 s')
+    and max_messages between 1 and 1000
+  then
+    if starts_with(source.note, source.opening) is not true then
+      started := clock_timestamp();
+      -- (From the year 1 on.)
+      source.note := case
+        when source.group_mode = 'ordered'
+          and starts_with(current_setting(source.look_setting, true), source.note_prefix) is not true
+          and postbag.is_clean(source.queue_id, receive.now)
+          then source.opening || '0:-62135596800000000'
+      end;
+    end if;
+  else
+    source.note := null;
+  end if;
+  if source.note is not null then
+    if source.walks_lines then
+      return query
+        with head as (
+          update postbag.message
+          set
+            leased_until = source.until,
+            attempts = message.attempts + 1,
+            lease_key = source.drawn_key,
+            first_received_at = coalesce(message.first_received_at, receive.now),
+            expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(source.until) else message.expires_at end
+          from (
+            select ready.ctid as place
+            from postbag.message as ready
+            where ready.queue_id = source.queue_id
+              and ready.priority = 0
+              and ready.available_at >= postbag.instant(split_part(source.note, ':', 4)::bigint)
+              and ready.available_at <= receive.now
+              and ready.available_at < 'infinity'
+              and (ready.leased_until is null or ready.leased_until <= receive.now)
+              and (ready.expires_at is null or ready.expires_at > receive.now)
+            order by ready.available_at, ready.message_id
+            limit ceil(max_messages / 4.0)
+            for update skip locked
+          ) as first
+          where message.ctid = first.place
+            and (
+              message.group_key is null
+              or message.group_position = 0 and message.attempts = 0
+              or set_config('postbag.met_group', 'yes', true) is null
+            )
+          returning message.*
+        ),
+        follower as (
+          update postbag.message
+          set
+            leased_until = source.until,
+            attempts = message.attempts + 1,
+            lease_key = source.drawn_key,
+            first_received_at = coalesce(message.first_received_at, receive.now),
+            expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(source.until) else message.expires_at end
+          from (
+            select
+              candidate.number, candidate.step, free.place,
+              -- Nobody is passed over: what could not be locked ends its line.
+              bool_and(free.place is not null) over (partition by candidate.number order by candidate.step) as is_unbroken
+            from (
+              select behind.place, behind.step, turn.number
+              from (
+                select head.group_key, row_number() over () as number
+                from head
+                where head.group_key is not null
+                  -- (Who is next in a group to which this transaction has sent is decided when it commits.)
+                  and not exists (
+                    select from postbag.group_change as change
+                    where change.xact = pg_current_xact_id_if_assigned() and change.arrived is not null
+                  )
+              ) as turn
+              cross join lateral (
+                select
+                  message.ctid as place,
+                  row_number() over standing as step,
+                  bool_and(
+                    (message.due_at is null or message.due_at <= receive.now)
+                    and (message.expires_at is null or message.expires_at > receive.now)
+                    and message.attempts = 0
+                  ) over standing as is_next
+                from postbag.message
+                where message.queue_id = source.queue_id
+                  and message.group_key = turn.group_key
+                  and message.group_position > 0
+                window standing as (order by message.group_position rows unbounded preceding)
+                limit (select 2 * ceil(max_messages / count(*)::double precision - 1) from head)
+              ) as behind
+              where behind.is_next
+              -- One behind each head, then the next one behind each.
+              order by behind.step, turn.number
+              limit max_messages - (select count(*) from head)
+            ) as candidate
+            left join lateral (
+              select message.ctid as place
+              from postbag.message
+              where message.queue_id = source.queue_id
+                and message.ctid = candidate.place
+                and message.group_position > 0
+                and (message.due_at is null or message.due_at <= receive.now)
+                and (message.expires_at is null or message.expires_at > receive.now)
+                and message.attempts = 0
+              for update skip locked
+            ) as free on true
+          ) as next
+          where message.ctid = next.place and next.is_unbroken
+          returning message.*
+        )
+        select
+          leased.message_id::text,
+          leased.message_id || '.' || leased.attempts || '.' || leased.lease_key,
+          case when leased.body is null then postbag.body_of(leased.bytes, leased.body_id) else leased.body::text end,
+          leased.encoding::text,
+          leased.type::text,
+          leased.content_type::text,
+          leased.headers::jsonb,
+          leased.priority::integer,
+          leased.group_key::text,
+          leased.attempts,
+          leased.sent_at,
+          leased.first_received_at,
+          leased.leased_until,
+          leased.expires_at,
+          case
+            when leased.available_at = 'infinity' or leased.message_id % 4 <> 0
+              or set_config(
+                source.cursor_setting,
+                source.opening || split_part(source.note, ':', 3) || ':' || postbag.microseconds(leased.available_at),
+                false
+              ) <> ''
+              then leased.deaths
+          end
+        from (select * from head union all select * from follower) as leased;
+      get diagnostics claimed = row_count;
+      if claimed = max_messages and started is null then
+        return;
+      end if;
+    end if;
+    return query
+      update postbag.message
+      set
+        leased_until = source.until,
+        attempts = message.attempts + 1,
+        lease_key = source.drawn_key,
+        first_received_at = coalesce(message.first_received_at, receive.now),
+        expires_at = case when message.attempts + 1 >= source.max_attempts then postbag.last_moment(source.until) else message.expires_at end
+      from (
+        select ready.ctid as place
+        from postbag.message as ready
+        where ready.queue_id = source.queue_id
+          and ready.priority = 0
+          and ready.available_at >= postbag.instant(split_part(source.note, ':', 4)::bigint)
+          and ready.available_at <= receive.now
+          and ready.available_at < 'infinity'
+          and (ready.leased_until is null or ready.leased_until <= receive.now)
+          and (ready.expires_at is null or ready.expires_at > receive.now)
+        order by ready.available_at, ready.message_id
+        limit max_messages - claimed
+        for update skip locked
+      ) as head
+      -- (What else is in a group is left alone, and noted.)
+      where message.ctid = head.place
+        and (
+          message.group_key is null
+          or (source.takes_heads or source.walks_lines) and message.group_position = 0 and message.attempts = 0
+          or set_config('postbag.met_group', 'yes', true) is null
+        )
+      returning
+        message.message_id::text,
+        message.message_id || '.' || message.attempts || '.' || message.lease_key,
+        case when message.body is null then postbag.body_of(message.bytes, message.body_id) else message.body::text end,
+        message.encoding::text,
+        message.type::text,
+        message.content_type::text,
+        message.headers::jsonb,
+        message.priority::integer,
+        message.group_key::text,
+        message.attempts,
+        message.sent_at,
+        message.first_received_at,
+        message.leased_until,
+        message.expires_at,
+        -- (Where the next claim may start, noted at each eighth message, because a note costs as much as a row.)
+        case
+          when (max_messages > 1 and message.message_id % 8 <> 0)
+            or set_config(
+              source.cursor_setting,
+              source.opening || split_part(source.note, ':', 3) || ':' || postbag.microseconds(message.available_at),
+              false
+            ) <> ''
+            then message.deaths
+        end;
+    get diagnostics number = row_count;
+    if claimed + number = max_messages and started is null then
+      return;
+    end if;
+    claimed := claimed + number;
+    if started is not null then
+      if clock_timestamp() > started + interval '0.5 ms' then
+        perform postbag.note_look(source.queue_id, 0, array[source.queue_id, 0, 0, 0, 0, 0], true, started, receive.now);
+      end if;
+      -- (It would find out by itself that it was called in this second; a comparison costs less than a call.)
+      if starts_with(
+        current_setting('postbag.tidied_' || source.queue_id % 1024, true),
+        source.note_prefix || date_part('epoch', receive.now)::bigint || ':'
+      ) is not true then
+        perform postbag.tidy_now_and_then(source.queue_id, receive.now);
+      end if;
+      if claimed = max_messages then
+        return;
+      end if;
+    end if;
+    perform set_config(
+      source.cursor_setting,
+      case
+        when started is null
+          then source.note_prefix || '0:' || split_part(source.note, ':', 3) || ':' || split_part(source.note, ':', 4)
+        else ''
+      end,
+      false
+    );
+    if claimed > 0 and current_setting('postbag.met_group', true) is distinct from 'yes' then
+      return;
+    end if;
+    perform set_config('postbag.met_group', '', true);
+  end if;
+
+  return query select * from postbag.receive_in_full(
+    receive.queue, receive.max_messages - claimed, receive.lease, receive.now
+  );
+end
+$$;
+--! EndIncluded functions/receive.sql
+
 /* What fair queues hand out beside a group's rate, or of a lease from when they were ordered; and what an extension locks. */
+--! Included functions/allowance.sql
+/* postbag.allowance: how many messages a queue with a rate limit, or a limit of messages in flight, may hand out now (0 or more; without either
+ * as many as a receive may bring). Such a queue's receives take turns: the caller holds a lock until its transaction ends. So do those of a fair
+ * queue whose groups have a rate: what two hand out of one group would else be charged by neither for the other. */
+create or replace function postbag.allowance(source postbag.queue, now timestamptz)
+returns integer
+language plpgsql
+set enable_seqscan = off
+set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
+as $$
+declare
+  allowed double precision := 1000;
+begin
+  perform pg_advisory_xact_lock(1886352385, hashint8(source.queue_id));
+  if source.max_in_flight is not null then
+    select source.max_in_flight - count(*) into allowed
+    from (
+      select from postbag.message
+      where message.queue_id = source.queue_id and message.in_flight_until > allowance.now
+      order by message.in_flight_until
+      limit source.max_in_flight
+    ) as in_flight;
+  end if;
+  if source.rate is not null then
+    select least(allowed, floor(
+      coalesce(source.burst, greatest(ceil(source.rate), 1))
+      -- (A microsecond of rounding must not cost a message.)
+      - source.rate * coalesce(greatest(extract(epoch from max(flow.spent_until) - allowance.now)::double precision, 0), 0) + 0.0001
+    ))
+    into allowed
+    from postbag.flow
+    where flow.queue_id = source.queue_id and flow.group_key = '';
+  end if;
+  return greatest(allowed, 0)::integer;
+end
+$$;
+--! EndIncluded functions/allowance.sql
 --! Included functions/extend.sql
 /* postbag.extend: keep messages for `lease` (0 s to 43200 s, default the queue's) from now on. The receipts stay the same. What was taken
  * from an ordered group under one lease is kept together.
@@ -964,5 +1337,336 @@ begin
 end
 $$;
 --! EndIncluded functions/receive_in_full.sql
+
+/* The same as before, said better. */
+--! Included functions/ack.sql
+/* postbag.ack: delete the messages of these receipts (a JSON array of strings), in the caller's transaction, so that work and ack
+ * can commit together. One row per receipt, in the order given, with its outcome:
+ *   'ok'               the message is done and gone
+ *   'lease_lost'       the message was given back, or received again since: this receipt owns nothing, nothing changed
+ *   'message_gone'     there is no such message in this queue (any more): acked before, purged, or moved to the dead letters
+ *   'receipt_invalid'  this is not a receipt
+ * A lease that has ended but passed to nobody still acks: the work is done, a redelivery would help no one. `alone` says that this
+ * call is the whole transaction: then it does not wait for the disk (an ack that a crash of the database undoes means that the message
+ * comes again), but for messages of groups it does, unless the queue's durability is relaxed: one that came again would come after those
+ * behind it.
+ *
+ * Messages are settled in the order of their ids, so that two calls over the same ones cannot deadlock. All that are there and ours go with one
+ * statement, which finds each by its key, whatever the statistics say (a join on the queue is at the planner's mercy: with those of a
+ * nearly empty table it walks the whole queue); what is left after it is looked at one by one. */
+create or replace function postbag.ack(
+  queue text, receipts jsonb, now timestamptz default clock_timestamp(), alone boolean default false
+)
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source record;
+  -- Of several receipts, those whose messages went with the one statement.
+  done text[];
+  -- The groups whose heads are gone, and how many messages are.
+  headless text[];
+  settled integer := 0;
+  acked_group text;
+  acked_position bigint;
+  is_grouped boolean := false;
+  claim record;
+  previous text;
+  outcomes text[];
+  noted text;
+begin
+  if postbag.is_restricted() then
+    return query
+      select settled.receipt, settled.outcome
+      from json_to_recordset(postbag.as_granted('ack', ack.queue, jsonb_build_object(
+        'receipts', ack.receipts, 'alone', ack.alone
+      ))) as settled (receipt text, outcome text);
+    return;
+  end if;
+  select
+    known.queue_id, known.is_volatile, known.max_in_flight, known.durability, known.done_setting,
+    known.note_prefix || date_part('epoch', ack.now)::bigint || ':' as counting,
+    case when jsonb_typeof(receipts) = 'array' then jsonb_array_length(receipts) end as number,
+    receipts ->> 0 as first
+  into source
+  from postbag.queue as known
+  where known.name = ack.queue;
+  if source.is_volatile then
+    return query select * from postbag.volatile_ack(ack.queue, ack.receipts, ack.now);
+    return;
+  end if;
+
+  if source.number = 1 then
+    delete from postbag.message
+    where message.queue_id = source.queue_id
+      and message.message_id = postbag.claimed_id(source.first)
+      and message.message_id || '.' || message.attempts || '.' || message.lease_key = source.first
+      and message.leased_until is not null
+    returning source.first, 'ok', message.group_key, message.group_position into receipt, outcome, acked_group, acked_position;
+    get diagnostics settled = row_count;
+    if settled = 1 then
+      return next;
+      if acked_group is not null then
+        is_grouped := true;
+        headless := case when acked_position = 0 then array[acked_group] end;
+      end if;
+    end if;
+  elsif source.number between 2 and 1000 then
+    with gone as (
+      delete from postbag.message
+      using (
+        select given.receipt, there.place
+        from jsonb_array_elements_text(receipts) as given (receipt)
+        cross join lateral (
+          select message.ctid as place, message.message_id
+          from postbag.message
+          where message.queue_id = source.queue_id and message.message_id = postbag.claimed_id(given.receipt)
+          limit 1
+        ) as there
+        order by there.message_id
+      ) as mine
+      where message.ctid = mine.place
+        and message.message_id || '.' || message.attempts || '.' || message.lease_key = mine.receipt
+        and message.leased_until is not null
+      returning mine.receipt, message.group_key::text, message.group_position
+    )
+    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0), count(gone.group_key) > 0, count(*)
+    into done, headless, is_grouped, settled
+    from gone;
+    if settled = source.number then
+      return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
+    end if;
+  else
+    perform postbag.queue_named(ack.queue);
+    perform postbag.check_receipts(receipts);
+  end if;
+
+  if settled < source.number then
+    for claim in
+      select given.* from postbag.claims(receipts) as given order by given.message_id, given.receipt, given."position"
+    loop
+      if claim.receipt = any (done) and claim.receipt is distinct from previous then
+        outcomes[claim."position"] := 'ok';
+      else
+        -- (Extended in this very moment, say.)
+        delete from postbag.message
+        where message.queue_id = source.queue_id
+          and message.message_id = claim.message_id
+          and message.attempts = claim.attempt
+          and message.lease_key = claim.lease_key
+          and message.leased_until is not null
+        returning message.group_key, message.group_position into acked_group, acked_position;
+        if found then
+          outcomes[claim."position"] := 'ok';
+          settled := settled + 1;
+          is_grouped := is_grouped or acked_group is not null;
+          if acked_position = 0 then
+            headless := headless || acked_group;
+          end if;
+        else
+          outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+        end if;
+      end if;
+      previous := claim.receipt;
+    end loop;
+    return query
+      select given.receipt, outcomes[given."position"]
+      from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+  end if;
+
+  if alone and (not is_grouped or source.durability = 'relaxed') then
+    noted := set_config('synchronous_commit', 'off', true);
+  end if;
+  if headless is not null then
+    insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
+  end if;
+  -- (As in postbag.send_batch.)
+  noted := current_setting(source.done_setting, true);
+  if starts_with(noted, source.counting) and octet_length(noted) < 2000 then
+    noted := set_config(source.done_setting, noted || settled || ':', false);
+  else
+    perform postbag.tick('done', source.queue_id, settled, ack.now);
+  end if;
+  -- (There is room for others.)
+  if source.max_in_flight is not null then
+    perform postbag.wake(ack.queue);
+  end if;
+end
+$$;
+--! EndIncluded functions/ack.sql
+--! Included functions/claimed_id.sql
+/* postbag.claimed_id: the id that a receipt begins with; null if it begins with none. Whether it is the receipt of that message is for the
+ * caller to compare. (Of a number with more digits than an id can have, the first 18: there may be such a message, but it has another receipt.) */
+create or replace function postbag.claimed_id(receipt text)
+returns bigint
+language sql
+immutable
+return case
+  when translate(left(split_part(receipt, '.', 1), 18), '0123456789', '') = '' then nullif(left(split_part(receipt, '.', 1), 18), '')::bigint
+end;
+--! EndIncluded functions/claimed_id.sql
+--! Included functions/is_untidy.sql
+/* postbag.is_untidy: whether postbag.tidy_at_commit has something to do for a queue, because tidying in vain costs more than most calls. Of notes of
+ * traffic those are that should have been gone for five minutes, so that they go many at a time. With the owner's rights: who may only send sees no
+ * message, and tidies nevertheless. */
+create or replace function postbag.is_untidy(source_id bigint, now timestamptz)
+returns boolean
+language plpgsql
+security definer
+set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return exists (select from postbag.message where message.queue_id = source_id and message.expires_at <= is_untidy.now)
+    or exists (select from postbag.volatile_message as message where message.queue_id = source_id and message.expires_at <= is_untidy.now)
+    or exists (select from postbag.reply where reply.queue_id = source_id and reply.expires_at <= is_untidy.now)
+    or exists (select from postbag.group_pending as pending where pending.queue_id = source_id)
+    or exists (
+      select from postbag.traffic as noted
+      where noted.queue_id = source_id and noted.noted_at < is_untidy.now - interval '15 min'
+    )
+    or exists (select from postbag.body)
+    or exists (
+      select from (select attempt.started_at from postbag.attempt order by attempt.attempt_id limit 1) as eldest
+      where eldest.started_at < is_untidy.now - postbag.kept_for()
+    );
+end
+$$;
+--! EndIncluded functions/is_untidy.sql
+--! Included functions/send_batch.sql
+/* postbag.send_batch: put 1 to 1000 messages into one queue, all or none, in the caller's transaction; one row per message, in
+ * the order given. A message is a JSON object (the same words as over HTTP):
+ *
+ *   body          any JSON value; with encoding 'text' or 'base64' a string
+ *   json          instead of body: JSON in a string, kept byte for byte (a body is kept as Postgres prints jsonb)
+ *   encoding      'json' (default) | 'text' | 'base64'
+ *   type, contentType, headers {name: string}, priority 0 – the queue's max_priority
+ *   delaySeconds 0 – 31536000, or availableAt (a time at most a year ahead)
+ *   ttlSeconds    0.001 – 31536000, from its availability on
+ *   group         1 – 128 characters: see functions/apply_group_changes.sql
+ *   correlationId, replyTo  1 – 255 characters each: what a reply refers to, and where it goes (postbag.send_reply); kept among the headers
+ *   dedupId       1 – 128 characters: a second send with it within the queue's dedup_window sends nothing, gives back the first
+ *                 one's id and says `duplicate`
+ *
+ * A message becomes available at `now` plus its delay, and visible when the transaction commits. A send waits for another
+ * transaction only while that one has sent (or is forgetting, long after its window) the same dedupId, and has not committed.
+ * PB004 if the queue is full. `alone` says that this call is the whole transaction: then the queue's relaxed durability counts.
+ *
+ * What most sends are, JSON of a type or of none to a queue without limits, is done here with one insert; the time of a statement is
+ * that of its parts, used or not. All else is in functions/send_in_full.sql. */
+create or replace function postbag.send_batch(
+  queue text, messages jsonb, now timestamptz default clock_timestamp(), alone boolean default false
+)
+returns table (id text, duplicate boolean)
+language plpgsql
+as $$
+declare
+  target record;
+  noted text;
+  stored integer := 0;
+begin
+  if postbag.is_restricted() then
+    return query
+      select sent.id, sent.duplicate
+      from json_to_recordset(postbag.as_granted('send', send_batch.queue, jsonb_build_object(
+        'messages', send_batch.messages, 'alone', send_batch.alone
+      ))) as sent (id text, duplicate boolean);
+    return;
+  end if;
+  select
+    known.queue_id, known.is_volatile, known.sends_plainly, known.delay, known.sent_setting, known.wake_slot,
+    known.note_prefix || date_part('epoch', send_batch.now)::bigint || ':' as counting,
+    known.sends_plainly and case
+      when jsonb_typeof(messages -> 0) = 'object'
+        then messages -> 0 ?| '{json,body}' and (messages -> 0) - '{json,body,type}'::text[] = '{}'
+      else false
+    end as is_plain,
+    case when send_batch.alone and known.durability = 'relaxed' then set_config('synchronous_commit', 'off', true) end
+  into target
+  from postbag.queue as known
+  where known.name = send_batch.queue;
+
+  if target.is_volatile then
+    return query select * from postbag.volatile_send_batch(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+    return;
+  end if;
+  if target.is_plain then
+    if jsonb_array_length(messages) = 1 then
+      return query
+        insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
+        values (
+          target.queue_id, nextval('postbag.message_id'), send_batch.now + target.delay, send_batch.now, 'json',
+          case
+            when length(messages -> 0 ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+            else messages -> 0 ->> 'type'
+          end,
+          case
+            when octet_length(coalesce(messages -> 0 ->> 'json', (messages -> 0 -> 'body')::text)) > 1048576
+              then postbag.break_rule('message_body_is_at_most_1_mib')
+            else coalesce((messages -> 0 ->> 'json')::json::text, (messages -> 0 -> 'body')::text, 'null')
+          end
+        )
+        -- (The id that was just drawn for this row. To name the column, a sender would need a right to read messages.)
+        returning currval('postbag.message_id')::text, false;
+    else
+      return query
+        insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
+        select
+          target.queue_id, nextval('postbag.message_id'), send_batch.now + target.delay, send_batch.now, 'json',
+          case
+            when length(sent.message ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+            else sent.message ->> 'type'
+          end,
+          case
+            when octet_length(coalesce(sent.message ->> 'json', (sent.message -> 'body')::text)) > 1048576
+              then postbag.break_rule('message_body_is_at_most_1_mib')
+            else coalesce((sent.message ->> 'json')::json::text, (sent.message -> 'body')::text, 'null')
+          end
+        from (
+          select
+            given.message,
+            bool_and(
+              case
+                when jsonb_typeof(given.message) = 'object'
+                  then given.message ?| '{json,body}' and given.message - '{json,body,type}'::text[] = '{}'
+                else false
+              end
+            ) over () as are_plain
+          from jsonb_array_elements(messages) as given (message)
+        ) as sent
+        where sent.are_plain and jsonb_array_length(messages) <= 1000
+        returning currval('postbag.message_id')::text, false;
+    end if;
+    get diagnostics stored = row_count;
+  end if;
+  if stored = 0 then
+    -- (And this session has nothing to tidy now.)
+    if alone and target.sends_plainly and messages -> 0 ? 'group' and starts_with(current_setting(target.sent_setting, true), target.counting) then
+      return query select * from postbag.send_to_groups(target.queue_id, target.delay, send_batch.messages, send_batch.now);
+      get diagnostics stored = row_count;
+    end if;
+    if stored = 0 then
+      return query select * from postbag.send_in_full(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+      return;
+    end if;
+  end if;
+
+  -- (What postbag.is_counted does; in statements of their own its parts are made ready once, not four times.)
+  noted := current_setting(target.sent_setting, true);
+  if starts_with(noted, target.counting) and octet_length(noted) < 2000 then
+    noted := set_config(target.sent_setting, noted || jsonb_array_length(messages) || ':', false);
+  else
+    perform postbag.tick('sent', target.queue_id, jsonb_array_length(messages), send_batch.now);
+  end if;
+  if postbag.is_awaited(target.wake_slot) then
+    perform postbag.wake(send_batch.queue);
+  end if;
+end
+$$;
+--! EndIncluded functions/send_batch.sql
 
 select postbag.make_volatile_twins();
