@@ -3,43 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type pg from 'pg'
 import { createDatabase } from '../support/database.ts'
-import {
-  at,
-  backendOf,
-  bodies,
-  eventually,
-  newQueue,
-  on,
-  receipts,
-  type Session,
-  waitsForLock,
-} from '../support/sql-verbs.ts'
+import { drained, impatient, parcels } from '../support/sql-groups.ts'
+import { at, backendOf, bodies, eventually, newQueue, on, receipts, waitsForLock } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
-
-/** Each as one message of the group that its first letter names. */
-const parcels = (names: string) => names.split(' ').map((body) => ({ body, group: body[0] }))
-
-/** A session in whose transactions nothing may wait for another one. */
-async function impatient(): Promise<pg.Client> {
-  const session = await db.connect()
-  await session.query(`set lock_timeout = '1 s'`)
-  return session
-}
-
-/** All that can be received and acked from then on, until nothing comes for a while. */
-async function drained(session: Session, queue: string, from: number): Promise<unknown[]> {
-  const all = []
-  for (let second = from, idle = 0; idle < 3; second += 100, idle++) {
-    const got = await on(session, queue).receive(9, { now: at(second) })
-    if (got.length === 0) continue
-    await on(session, queue).ackWith(receipts(got), { now: at(second) })
-    all.push(...bodies(got))
-    idle = 0
-  }
-  return all
-}
 
 test('sends, acks and receives in transactions that stay open keep nobody from sending to these groups and receiving', async () => {
   const queue = await newQueue(pool)
@@ -51,7 +19,7 @@ test('sends, acks and receives in transactions that stay open keep nobody from s
   await on(acker, queue).ackWith([second], { now: at(1) })
   await on(receiver, queue).receive(1, { now: at(1) })
 
-  const other = await impatient()
+  const other = await impatient(db)
   await on(other, queue).sendBatch(parcels('a3 b3 c4 d2'), { now: at(2) })
   const got = await on(other, queue).receive(9, { now: at(2) })
   for (const session of [sender, acker, receiver]) await session.query('commit')
@@ -144,7 +112,7 @@ for (const how of ['commit', 'rollback'] as const) {
     const queue = await newQueue(pool, { lease: '30 s' })
     await on(pool, queue).sendBatch(parcels('a1 a2 a3'), { now: at(0) })
     const [first, second] = receipts(await on(pool, queue).receive(2, { now: at(0) }))
-    const [acker, other] = [await db.connect(), await impatient()]
+    const [acker, other] = [await db.connect(), await impatient(db)]
     await acker.query('begin')
     await on(acker, queue).ackWith([second], { now: at(1) })
 
@@ -161,7 +129,7 @@ test('a receive of an ended lease does not wait for the follower that its owner 
   const queue = await newQueue(pool, { lease: '30 s' })
   await on(pool, queue).sendBatch(parcels('a1 a2 a3'), { now: at(0) })
   const [first, second] = receipts(await on(pool, queue).receive(2, { now: at(0) }))
-  const [owner, other] = [await db.connect(), await impatient()]
+  const [owner, other] = [await db.connect(), await impatient(db)]
   await owner.query('begin')
   await on(owner, queue).ackWith([second], { now: at(1) })
 

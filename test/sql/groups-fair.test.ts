@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
+import { parcels } from '../support/sql-groups.ts'
 import { at, backendOf, bodies, eventually, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
 
-const parcels = (names: string) => names.split(' ').map((body) => ({ body, group: body[0] }))
 const fairQueue = () => newQueue(pool, { group_mode: 'fair', lease: '30 s' })
 
 test('a quiet tenant waits behind one message of each other tenant, though a noisy one has 100,000 waiting', async () => {

@@ -1,35 +1,12 @@
 /* Ordered groups and transactions that have a snapshot of their own, or apply their constraints at once. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type pg from 'pg'
 import { createDatabase } from '../support/database.ts'
-import { at, bodies, newQueue, on, only, receipts, type Session } from '../support/sql-verbs.ts'
+import { drained, impatient, parcels } from '../support/sql-groups.ts'
+import { at, bodies, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
-
-/** Each as one message of the group that its first letter names. */
-const parcels = (names: string) => names.split(' ').map((body) => ({ body, group: body[0] }))
-
-/** A session in whose transactions nothing may wait for another one. */
-async function impatient(): Promise<pg.Client> {
-  const session = await db.connect()
-  await session.query(`set lock_timeout = '1 s'`)
-  return session
-}
-
-/** All that can be received and acked from then on, until nothing comes for a while. */
-async function drained(session: Session, queue: string, from: number): Promise<unknown[]> {
-  const all = []
-  for (let second = from, idle = 0; idle < 3; second += 100, idle++) {
-    const got = await on(session, queue).receive(9, { now: at(second) })
-    if (got.length === 0) continue
-    await on(session, queue).ackWith(receipts(got), { now: at(second) })
-    all.push(...bodies(got))
-    idle = 0
-  }
-  return all
-}
 
 for (const level of ['repeatable read', 'serializable']) {
   test(`a ${level} transaction that sends and acks leaves no message stuck, and no group to two consumers`, async () => {
@@ -78,7 +55,7 @@ test('a group that a repeatable read transaction left comes, though there is alw
 
 test('a receive that finds such a group, in a transaction that stays open, keeps no sender waiting', async () => {
   const queue = await newQueue(pool)
-  const [sender, consumer, other] = [await db.connect(), await db.connect(), await impatient()]
+  const [sender, consumer, other] = [await db.connect(), await db.connect(), await impatient(db)]
   await sender.query('begin isolation level repeatable read')
   await on(sender, queue).sendBatch(parcels('a1'), { now: at(0) })
   await sender.query('commit; begin')

@@ -199,7 +199,7 @@ class Run {
     const span = `${seconds} s`
     const outcomes =
       verb === 'ack'
-        ? await verbs.ackWith(given, { now })
+        ? await verbs.ackWith(given, { now, alone: !model.isOpen(actor) })
         : verb === 'extend'
           ? await verbs.extend(given, { lease: span, now })
           : await verbs.nack(given, verb === 'reject' ? { dead_letter: true, now } : { delay: span, now })

@@ -1,35 +1,12 @@
 /* Ordered groups and open transactions that send to them: who commits first stands first. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type pg from 'pg'
 import { createDatabase } from '../support/database.ts'
+import { drained, parcels } from '../support/sql-groups.ts'
 import { at, bodies, newQueue, on, receipts, type Session } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
-
-/** Each as one message of the group that its first letter names. */
-const parcels = (names: string) => names.split(' ').map((body) => ({ body, group: body[0] }))
-
-/** A session in whose transactions nothing may wait for another one. */
-async function _impatient(): Promise<pg.Client> {
-  const session = await db.connect()
-  await session.query(`set lock_timeout = '1 s'`)
-  return session
-}
-
-/** All that can be received and acked from then on, until nothing comes for a while. */
-async function drained(session: Session, queue: string, from: number): Promise<unknown[]> {
-  const all = []
-  for (let second = from, idle = 0; idle < 3; second += 100, idle++) {
-    const got = await on(session, queue).receive(9, { now: at(second) })
-    if (got.length === 0) continue
-    await on(session, queue).ackWith(receipts(got), { now: at(second) })
-    all.push(...bodies(got))
-    idle = 0
-  }
-  return all
-}
 
 test('the order of a group is the order of commits, and within a transaction that of its sends', async () => {
   const queue = await newQueue(pool)
