@@ -124,6 +124,7 @@ export interface PostbagEndpointHealth {
   is_proven: Generated<boolean>;
   is_slow: Generated<boolean>;
   queue_id: Int8;
+  resting_since: Timestamp | null;
   resting_until: Timestamp | null;
 }
 

@@ -26,9 +26,9 @@ export async function deliver(
   noted = new Date(),
   longestMillis = Infinity,
 ): Promise<Result> {
-  const { endpoint, receipt } = delivery
+  const { endpoint, url, receipt } = delivery
   const outcome = longestMillis < shortestMillis ? tooLate : await attempted(delivery, options, longestMillis, signal)
-  return { endpoint, receipt, startedAt: noted.toISOString(), millis: outcome.millis, ...told(outcome) }
+  return { endpoint, url, receipt, startedAt: noted.toISOString(), millis: outcome.millis, ...told(outcome) }
 }
 
 const tooLate: Outcome = { kind: 'failed', error: 'stopped', detail: 'no time is left', millis: 0, isResent: false }
@@ -75,7 +75,7 @@ function bodyOf({ body, encoding }: Delivery): string | Uint8Array<ArrayBuffer> 
   return encoding === 'base64' ? fromBase64(body) : body
 }
 
-function told(outcome: Outcome): Omit<Result, 'endpoint' | 'receipt' | 'startedAt' | 'millis'> {
+function told(outcome: Outcome): Omit<Result, 'endpoint' | 'url' | 'receipt' | 'startedAt' | 'millis'> {
   const error = errorOf(outcome)
   if (outcome.kind === 'failed') {
     const isNobodysFault = error === 'busy' || error === 'stopped'

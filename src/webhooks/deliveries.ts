@@ -29,6 +29,7 @@ export interface Delivery {
 /** What came of one: postbag.settle_deliveries says what each field means. */
 export interface Result {
   readonly endpoint: string
+  readonly url: string
   readonly receipt: string
   readonly outcome: 'delivered' | 'failed' | 'untried'
   readonly startedAt: string

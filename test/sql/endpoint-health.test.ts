@@ -71,6 +71,31 @@ describe('an endpoint that fails', () => {
     assert.deepEqual((await one.describe())['resting_until'], at(101 + 3600))
   })
 
+  test('rests on, whatever comes of requests that had begun before it said so; and longer, if they ask for more', async () => {
+    const one = await newEndpoint(pool, { retries: ['1 s', '1 s', '1 s'] })
+    await publishBatch(pool, one.exchange, Array(4).fill({ body: 1 }), { now: at(0) })
+    const [first, second, third, fourth] = await claimOf(pool, one.endpoint, at(0))
+    assert.ok(first && second && third && fourth)
+    const asked = { ...failed, status: 429, retryAfterSeconds: 100 }
+    const rests: unknown[] = []
+    for (const [delivery, result] of [
+      [first, { ...asked, millis: 3000 }],
+      [second, { ...delivered, millis: 4000 }],
+      [third, { ...failed, millis: 4000 }],
+      [fourth, { ...asked, retryAfterSeconds: 200, millis: 4000 }],
+    ] as const) {
+      await settle(pool, [delivery], { ...result, startedAt: at(1) }, at(5))
+      rests.push((await one.describe())['resting_until'])
+    }
+
+    assert.deepEqual(rests, [at(105), at(105), at(105), at(205)])
+    assert.deepEqual(await claimOf(pool, one.endpoint, at(204)), [])
+    const probe = await claimOf(pool, one.endpoint, at(206))
+    await settle(pool, probe, delivered, at(207))
+    const { resting_until, failures } = await one.describe()
+    assert.deepEqual([probe.length, resting_until, failures], [1, null, 0])
+  })
+
   test('delays no other: the rest is claimed as if it were not there', async () => {
     const exchange = await newExchange(pool, 'topic')
     const [sick, well] = [

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { claim, claimOf, type Delivery, delivered, newEndpoint, secrets, settle } from '../support/sql-endpoints.ts'
 import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
-import { at, backendOf, call, only, type Session, waitsForLock } from '../support/sql-verbs.ts'
+import { at, backendOf, call, newQueue, only, type Session, waitsForLock } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -115,6 +115,38 @@ describe('an endpoint', () => {
     assert.deepEqual(rows[0].secrets, [{ sealed: 'a' }])
   })
 
+  test('keeps what its deliveries rest upon, whatever policies say', async () => {
+    const settings = {
+      max_attempts: 1,
+      dead_letter_queue: await newQueue(pool),
+      delivery_order: 'lifo',
+      max_priority: 9,
+      delay: '1 h',
+      dedup_by: 'content',
+      ttl: '1 h',
+    }
+    await call(pool, 'set_policy', { policy: 'all', pattern: '*', settings: JSON.stringify(settings) })
+    const one = await newEndpoint(pool)
+    const { rows } = await pool.query(
+      `select max_attempts, dead_letter_queue, delivery_order, max_priority, delay = '0 s' as is_prompt, dedup_by, ttl = '1 h' as has_ttl
+      from postbag.queue where name = $1`,
+      [`webhooks.${one.endpoint}`],
+    )
+    await call(pool, 'delete_policy', { policy: 'all' })
+
+    assert.deepEqual(rows, [
+      {
+        max_attempts: null,
+        dead_letter_queue: null,
+        delivery_order: 'fifo',
+        max_priority: 0,
+        is_prompt: true,
+        dedup_by: 'id',
+        has_ttl: true,
+      },
+    ])
+  })
+
   test('that is deleted is gone with what waits for it', async () => {
     const one = await newEndpoint(pool)
     await publishBatch(pool, one.exchange, [{ body: 1 }, { body: 2 }])
@@ -157,6 +189,26 @@ describe('an event', () => {
         .queue_id,
     ])
     assert.equal(rows[0].count, '4')
+  })
+
+  test('that is JSON which jsonb cannot hold goes everywhere but to endpoints that look into it', async () => {
+    const exchange = await newExchange(pool, 'topic')
+    const [all, headed, looking] = [
+      await newEndpoint(pool, {}, exchange),
+      await newEndpoint(pool, { filter: JSON.stringify({ headers: { h: '1' } }) }, exchange),
+      await newEndpoint(pool, { filter: JSON.stringify({ body: { a: 1 } }) }, exchange),
+    ]
+    const bodies = ['"\\u0000"', '"\\ud83d"', '{"a":1,"b":1e400000}', '{"a":1}']
+
+    const reached = await publishBatch(
+      pool,
+      exchange,
+      bodies.map((json) => ({ json, headers: { h: '1' } })),
+    )
+
+    assert.deepEqual(reached, [2, 2, 2, 3])
+    const waiting = async (one: typeof all) => (await one.waiting()).map(({ body }) => body)
+    assert.deepEqual(await Promise.all([all, headed, looking].map(waiting)), [bodies, bodies, ['{"a":1}']])
   })
 
   test('of bytes or text is delivered as what it is', async () => {

@@ -275,6 +275,20 @@ describe('where messages go', () => {
     assert.deepEqual(await route(pool, main, 'other'), [stray])
   })
 
+  test('to the queue that the routing key names, if the alternate exchange is the one that is always there', async () => {
+    const main = await newExchange(pool, 'topic', 'default')
+    const queue = await newQueue(pool)
+
+    assert.deepEqual([await route(pool, main, queue), await route(pool, main, 'no-such-queue')], [[queue], []])
+    assert.equal(await publish(pool, main, 1, { routing_key: queue }), 1)
+    assert.deepEqual(await queuesReached(pool, [queue]), [1])
+    const explained = await call(pool, 'explain_route', { exchange: main, routing_key: queue })
+    assert.deepEqual(
+      explained.map((row) => [row['at_exchange'], row['queue'], row['alternate']]),
+      [[main, queue, true]],
+    )
+  })
+
   test('nowhere further if the alternate exchange is not there, or is the exchange itself', async () => {
     const lonely = await newExchange(pool, 'direct', 'not-declared')
     await declare(pool, 'selfish', { type: 'direct', alternate: 'selfish' })

@@ -74,10 +74,17 @@ export async function claim(session: Session, now: Date, most = 100): Promise<De
 export const claimOf = async (pool: pg.Pool, endpoint: string, now: Date) =>
   (await claim(pool, now)).filter((delivery) => delivery.endpoint === endpoint)
 
-export const settle = (pool: pg.Pool, deliveries: readonly Delivery[], result: object, now: Date) =>
-  call<{ receipt: string; outcome: string }>(pool, 'settle_deliveries', {
+export const settle = (session: Session, deliveries: readonly Delivery[], result: object, now: Date) =>
+  call<{ receipt: string; outcome: string }>(session, 'settle_deliveries', {
     results: JSON.stringify(
-      deliveries.map(({ endpoint, receipt }) => ({ endpoint, receipt, startedAt: now, millis: 5, ...result })),
+      deliveries.map(({ endpoint, url, receipt }) => ({
+        endpoint,
+        url,
+        receipt,
+        startedAt: now,
+        millis: 5,
+        ...result,
+      })),
     ),
     now,
   })
