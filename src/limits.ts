@@ -10,6 +10,12 @@ export const maxBodyBytes = 1_048_576
 /** Most bytes of one HTTP request: a batch of bodies and their JSON envelope, 16 MiB. */
 export const maxRequestBytes = 16_777_216
 
+/** Characters of bodies after which an answer takes no more messages: 64 Mi. (The text of an answer has a bound, and so has memory.) */
+export const maxAnswerLength = 67_108_864
+
+/** Most messages of one receive with autoAck: all of them are in its answer, because what it takes is gone. */
+export const maxAutoAcked = 256
+
 /** Most bytes of all headers of one message, as JSON. */
 export const maxHeadersBytes = 16_384
 

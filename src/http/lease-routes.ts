@@ -1,5 +1,6 @@
 /* /v1/queues/{queue}/receive, ack, nack, extend: what consumers do. */
 import type { Access } from '../config.ts'
+import { maxAutoAcked } from '../limits.ts'
 import { ackAndReceive, receive } from '../queue/receive.ts'
 import { ack, extend, giveBack, nack } from '../queue/settle.ts'
 import { longPoll } from '../wakeup/long-poll.ts'
@@ -15,7 +16,7 @@ import {
   ReceiveResponse,
   SettleResponse,
 } from './lease-schemas.ts'
-import { messagesJson } from './message-json.ts'
+import { fitting, messagesJson } from './message-json.ts'
 
 /** The door's handle runs each statement as a transaction of its own. */
 const alone = { alone: true }
@@ -37,22 +38,26 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     },
     async ({ queue, query, body, executor, hub, context }) => {
       const wanted = wantedEvents(context, body, query.cloudevents)
-      const { acks } = body
+      const { acks, autoAck } = body
+      const max = autoAck ? Math.min(body.max ?? 1, maxAutoAcked) : (body.max ?? 1)
       let acked: readonly Settlement[] | undefined
-      const messages = await longPoll(hub, {
+      const found = await longPoll(hub, {
         queue,
-        max: body.max ?? 1,
+        max,
         waitSeconds: body.waitSeconds ?? 0,
         signal: context.req.raw.signal,
         looksFirst: acks !== undefined,
         look: async () => {
-          if (!acks || acked) return receive(executor, queue, body, alone)
+          if (!acks || acked) return receive(executor, queue, { ...body, max }, alone)
           const first = await ackAndReceive(executor, queue, { ...body, acks }, alone)
           acked = first.acked
           return first.messages
         },
         giveBack: (taken) => giveBack(executor, queue, taken, alone),
       })
+      const messages = autoAck ? found : found.slice(0, fitting(found))
+      // (What cannot be given back now comes again when its lease ends.)
+      await giveBack(executor, queue, found.slice(messages.length), alone).catch(() => undefined)
       if (wanted) return eventAnswer(context, wanted, messages, queue)
       return jsonText(context, messagesJson(messages, acked && { acks: acked }))
     },

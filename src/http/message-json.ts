@@ -1,4 +1,5 @@
 /* Messages as JSON text, with JSON bodies put in as they are stored: byte for byte, and without parsing them. */
+import { maxAnswerLength } from '../limits.ts'
 import type { Raw } from '../queue/message.ts'
 import type { Encoding, PeekedMessage, ReceivedMessage } from '../wire.ts'
 
@@ -6,6 +7,16 @@ import type { Encoding, PeekedMessage, ReceivedMessage } from '../wire.ts'
 export function messagesJson(messages: readonly Raw<ReceivedMessage | PeekedMessage>[], more: object = {}): string {
   const rest = JSON.stringify(more).slice(1, -1)
   return `{"messages":[${messages.map(messageJson).join(',')}]${rest && `,${rest}`}}`
+}
+
+/** How many of these, from the first on, one answer takes: all until their bodies are as long as it may be, and at least one. */
+export function fitting(messages: readonly { readonly body: string }[]): number {
+  let length = 0
+  for (const [index, { body }] of messages.entries()) {
+    length += body.length
+    if (length > maxAnswerLength) return Math.max(index, 1)
+  }
+  return messages.length
 }
 
 /** One message, or reply. */

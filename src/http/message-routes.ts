@@ -3,7 +3,7 @@ import type { Access } from '../config.ts'
 import { getMessage, peek } from '../queue/look.ts'
 import { send } from '../queue/send.ts'
 import { type Door, endpoint, jsonText } from './door.ts'
-import { messageJson, messagesJson } from './message-json.ts'
+import { fitting, messageJson, messagesJson } from './message-json.ts'
 import {
   OutgoingMessage,
   PeekedMessage,
@@ -56,8 +56,10 @@ export function mountMessageRoutes(door: Door, access: Access): void {
       answer: PeekResponse,
     },
     async ({ queue, query: { header, ...request }, executor, context }) => {
-      const { messages, next } = await peek(executor, queue, { ...request, ...(header && { headers: header }) })
-      return jsonText(context, messagesJson(messages, { next }))
+      const { messages: found, next } = await peek(executor, queue, { ...request, ...(header && { headers: header }) })
+      const messages = found.slice(0, fitting(found))
+      const more = messages.length < found.length ? messages.at(-1)?.id : next
+      return jsonText(context, messagesJson(messages, { next: more }))
     },
   )
   endpoint(
