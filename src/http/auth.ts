@@ -1,6 +1,6 @@
 /* Who may do what. With a secret: whoever brings a token with the right scope. Without one the server listens on loopback only, and
- * a web page open in a browser on this machine must not get in either: a request that comes from another site (Origin), or for
- * another host name (DNS rebinding), is refused. */
+ * a web page open in a browser on this machine must not get in either: a request that comes from another site (Origin, or Sec-Fetch-Site where
+ * there is none), or for another host name (DNS rebinding), is refused. */
 import { type Access, isLoopback } from '../config.ts'
 import { QueueError } from '../errors.ts'
 import { type Action, allows, portalOf, verifyToken } from './token.ts'
@@ -39,12 +39,19 @@ export async function authorize(
 function refuseOtherSites(request: Request): void {
   const origin = request.headers.get('origin')
   const host = new URL(request.url).hostname
-  if (isLoopback(host) && (origin === null || isLoopback(hostnameOf(origin)))) return
+  const other = origin === null ? otherSite(request) : isLoopback(hostnameOf(origin)) ? undefined : origin
+  if (isLoopback(host) && other === undefined) return
   throw new QueueError(
     'token_missing',
     `without POSTBAG_SECRET only this machine is served, under 127.0.0.1 or localhost: got a request for ${host}` +
-      (origin === null ? '' : ` from ${origin}`),
+      (other === undefined ? '' : ` from ${other}`),
   )
+}
+
+/** What a browser says of the page where an image, a link or a form with GET is: these come without an Origin. */
+function otherSite(request: Request): string | undefined {
+  const site = request.headers.get('sec-fetch-site')
+  return site === 'cross-site' || site === 'same-site' ? `another origin (Sec-Fetch-Site: ${site})` : undefined
 }
 
 /** The host of an origin; itself if it has none ("null"). */

@@ -49,6 +49,10 @@ describe('without a secret', () => {
       { host: `localhost:${port}` },
       { host: `[::1]:${port}` },
       { host: `localhost:${port}`, origin: 'http://localhost:3000' },
+      { host: `localhost:${port}`, origin: 'http://localhost:3000', 'sec-fetch-site': 'same-site' },
+      { host: `localhost:${port}`, origin: 'http://localhost:3000', 'sec-fetch-site': 'cross-site' },
+      { host: `localhost:${port}`, 'sec-fetch-site': 'same-origin' },
+      { host: `localhost:${port}`, 'sec-fetch-site': 'none' },
     ]
     const refused: Record<string, string>[] = [
       { host: `rebound.example.com:${port}` },
@@ -58,6 +62,9 @@ describe('without a secret', () => {
       { host: `localhost:${port}`, origin: 'https://localhost.example.com' },
       { host: `localhost:${port}`, origin: 'null' },
       { host: `localhost:${port}`, origin: 'file://' },
+      { host: `localhost:${port}`, 'sec-fetch-site': 'cross-site' },
+      { host: `localhost:${port}`, 'sec-fetch-site': 'same-site' },
+      { host: `rebound.example.com:${port}`, 'sec-fetch-site': 'same-origin' },
     ]
     for (const headers of served) assert.equal(await statusOf(server, headers), 200, JSON.stringify(headers))
     for (const headers of refused) assert.equal(await statusOf(server, headers), 401, JSON.stringify(headers))
