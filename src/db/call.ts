@@ -86,8 +86,9 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
 /** A value that Postgres could not read as what a parameter is, that is null where it must not be, or too deep or large for it. */
 const invalidValue = /^(22\w{3}|23502|54\w{3})$/
 
-/** The server is away, starting, stopping, full, or the connection to it broke. (58: how Hyperdrive reports its own trouble.) */
-const unavailable = /^(08\w{3}|57P0[1-4]|53\w{3}|58\w{3}|E[A-Z]+)$/
+/** The server is away, starting, stopping, full, takes no writes (25006: so after a failover, or for want of room), or the connection to it
+ * broke, or its name has no address for the moment (EAI_AGAIN). (58: how Hyperdrive reports its own trouble.) */
+const unavailable = /^(08\w{3}|25006|57P0[1-4]|53\w{3}|58\w{3}|E(AI_)?[A-Z]+)$/
 
 /** No schema, no function, no table: not migrated, or not by this version. */
 const notInstalled = /^(3F000|42883|42P01)$/

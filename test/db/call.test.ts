@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
 import pg from 'pg'
-import { call } from '../../src/db/call.ts'
+import { asQueueError, call } from '../../src/db/call.ts'
 import { connect } from '../../src/db/connect.ts'
+import { QueueError } from '../../src/errors.ts'
 import { createDatabase } from '../support/database.ts'
 
 test('a server that is not there is database_unavailable, with a time to try again', async () => {
@@ -45,6 +46,36 @@ test('a client that was closed is database_unavailable', async () => {
   await client.end()
 
   await assert.rejects(call(client, 'select 1', []), { code: 'database_unavailable' })
+})
+
+test('a database that takes no writes for now is database_unavailable, and what only reads works', async () => {
+  const { connect: open } = await createDatabase()
+  const client = await open()
+  await client.query('set default_transaction_read_only = on')
+
+  await assert.rejects(call(client, `select * from postbag.create_queue('q')`, []), {
+    code: 'database_unavailable',
+    retryAfterSeconds: 1,
+    message: /read-only transaction/,
+  })
+
+  assert.deepEqual(await call(client, 'select * from postbag.list_queues()', []), [])
+})
+
+// Which of these the system says depends on how it resolves names.
+for (const code of ['EAI_AGAIN', 'EAI_FAIL', 'ENOTFOUND']) {
+  test(`a database whose name has no address is database_unavailable: ${code}`, () => {
+    const found = asQueueError(Object.assign(new Error(`getaddrinfo ${code} db.example.com`), { code }))
+
+    assert.ok(found instanceof QueueError)
+    assert.deepEqual([found.code, found.retryAfterSeconds], ['database_unavailable', 1])
+  })
+}
+
+test('a mistake of the program, as Node names it, passes through', () => {
+  const mistake = Object.assign(new TypeError('invalid argument'), { code: 'ERR_INVALID_ARG_TYPE' })
+
+  assert.equal(asQueueError(mistake), mistake)
 })
 
 test('a database without Postbag is schema_mismatch, and says what to run', async () => {

@@ -106,6 +106,7 @@ function whyNot(error: unknown): readonly Remark[] {
       return []
   }
   const known = asQueueError(error)
-  if (known instanceof QueueError && known.code === 'database_unavailable') throw known
+  // (One that takes no writes can be looked at all the same.)
+  if (code !== '25006' && known instanceof QueueError && known.code === 'database_unavailable') throw known
   return [warning(`Could not look: ${message}.`, 'See what the schema and the settings are said to be.')]
 }
