@@ -5,8 +5,17 @@ import { maxBatch, maxHeadersBytes, maxRoutingKeyLength, queueNamePattern, queue
 
 /** What was given, short enough for an error message. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing'
+  const text = textOf(value)
   return text.length > 80 ? `${text.slice(0, 77)}…` : text
+}
+
+/** JSON may be read that is nested too deep to be written: that overflows the stack. */
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? 'nothing'
+  } catch {
+    return Array.isArray(value) ? '[…]' : '{…}'
+  }
 }
 
 /** The error of a schema, from its rule. */

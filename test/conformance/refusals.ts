@@ -26,6 +26,9 @@ const operations: readonly (readonly [method: string, suffix: string, call: Call
 
 const badNames = ['-a', '.a', '_a', 'a%20b', 'a%2Fb', 'a%00b', '%C3%A4', 'a%', '%F0%9F%93%AE', 'a'.repeat(81)]
 
+/** Nested deeper than what reads it could write. */
+const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+
 /** Requests to a queue without priorities, and how the refusal reads. */
 const invalid: readonly (readonly [method: string, suffix: string, body: unknown, detail: RegExp])[] = [
   ['PUT', '', { leaseSeconds: 50_000 }, /^leaseSeconds must be between 0 and 43200, got 50000$/],
@@ -85,6 +88,13 @@ const invalid: readonly (readonly [method: string, suffix: string, body: unknown
   ['GET', '/messages?max=0', undefined, /^max must be between 1 and 1000, got 0$/],
   ['GET', '/messages?max=ten', undefined, /^max must be a /],
   ['GET', '/messages?after=x', undefined, /^after must be the id of a message, got "x"$/],
+  ['POST', '/messages', `{"type":${deep}}`, /^type must be a string, got \[/],
+  ['POST', '/messages', `{"type":{"a":${deep}}}`, /^type must be a string, got \{/],
+  ['POST', '/messages', `{"headers":{"a":${deep}}}`, /^headers\.a must be a string, got \[/],
+  ['POST', '/messages', `{"encoding":"text","body":${deep}}`, /^body must be a string with encoding text, got \[/],
+  ['POST', '/messages', `{"messages":${deep}}`, /^messages\[0\] must be an object, got \[/],
+  ['POST', '/receive', `{"max":${deep}}`, /^max must be a whole number, got \[/],
+  ['PUT', '', deep, /^the request body must be an object, got \[/],
 ]
 
 const unknown: readonly (readonly [method: string, suffix: string, body: unknown, detail: RegExp])[] = [
@@ -227,9 +237,8 @@ export const refusalCases: readonly Case[] = [
     claim: 'JSON nested deeper than the database can read is refused, not a failure',
     async run(target) {
       const queue = await newQueue(target)
-      const body = `{"body":${'['.repeat(100_000)}${']'.repeat(100_000)}}`
 
-      assertProblem(await queue.post('messages', { body }), 'request_invalid')
+      assertProblem(await queue.post('messages', { body: `{"body":${deep}}` }), 'request_invalid')
     },
   },
   {
