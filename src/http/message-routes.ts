@@ -10,13 +10,14 @@ import {
   PeekQuery,
   PeekResponse,
   RawSendQuery,
+  SendQuery,
   SendRequest,
   SendResponse,
 } from './message-schemas.ts'
 import { outgoingOf } from './parcels.ts'
 import { keepingCount } from './queue-full.ts'
 
-const shapes = { raw: RawSendQuery, batch: SendRequest, one: OutgoingMessage }
+const shapes = { raw: RawSendQuery, query: SendQuery, batch: SendRequest, one: OutgoingMessage }
 
 export function mountMessageRoutes(door: Door, access: Access): void {
   endpoint(

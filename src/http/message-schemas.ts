@@ -89,6 +89,15 @@ export const rawOptions = {
 
 export const RawSendQuery = fields(rawOptions)
 
+/** The query of a send in JSON: there is none, and what stands there must not be lost. */
+export const SendQuery = z.strictObject(
+  {},
+  {
+    error: ({ keys }) =>
+      `must be empty where the body is JSON (its fields go into the JSON), got ${(keys as string[])[0]}`,
+  },
+)
+
 /** What may be said of events besides their attributes: the query of a send of them. */
 export const EventSendQuery = RawSendQuery.omit({ type: true, dedupId: true })
 

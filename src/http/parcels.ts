@@ -17,8 +17,8 @@ import { parseJson, queryOf, utf8, validate } from './validate.ts'
 export interface Shapes {
   /** The query beside a raw body. */
   readonly raw: z.ZodType
-  /** The query beside JSON. Defaults to any: it is not looked at. */
-  readonly query?: z.ZodType
+  /** The query beside JSON. */
+  readonly query: z.ZodType
   /** JSON with `messages`. */
   readonly batch: z.ZodType
   /** JSON without. */
@@ -52,8 +52,8 @@ async function eventsOf(context: Context<DoorEnv>, mode: Mode, { typeIsKey }: Sh
 
 async function ownOf(context: Context<DoorEnv>, shapes: Shapes): Promise<Outgoing> {
   if (isJson(context)) {
-    const query = shapes.query ? (validate(shapes.query, queryOf(context), 'the query') as Mandatory) : {}
-    return jsonOutgoing(utf8(await context.req.arrayBuffer()), shapes, query.mandatory)
+    const { mandatory } = validate(shapes.query, queryOf(context), 'the query') as Mandatory
+    return jsonOutgoing(utf8(await context.req.arrayBuffer()), shapes, mandatory)
   }
   const { mandatory = false, ...options } = validate(shapes.raw, queryOf(context), 'the query') as RawOptions
   const given = context.req.header('content-type')
