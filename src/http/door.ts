@@ -64,6 +64,8 @@ export interface Endpoint<Query extends Schema, Body extends Schema> {
   readonly answerType?: string
   /** Status of success. Defaults to 200. */
   readonly status?: number
+  /** True if it answers with 201 where it made what the path names. */
+  readonly creates?: boolean
   /** What is answered with 202, where there is no answer yet. */
   readonly answerLater?: Schema
 }
@@ -194,7 +196,7 @@ function scopeOf({ method, path, needs }: Endpoint<Schema, Schema>): string {
 
 function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
   const { method, path, summary, query, body, answer, answerLater } = declared
-  const { answerType = 'application/json', status = 200, eventTypes } = declared
+  const { answerType = 'application/json', status = 200, creates, eventTypes } = declared
   const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
   door.openAPIRegistry.registerPath({
     method,
@@ -222,6 +224,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
         description: 'Done.',
         content: { [answerType]: { schema: answer }, ...(eventTypes === 'answer' && eventContent) },
       },
+      ...(creates && { 201: { description: 'Created.', ...json(answer) } }),
       ...(eventTypes === 'answer' && { 204: { description: 'One event was asked for, and there is none.' } }),
       ...(answerLater && { 202: { description: 'Not yet: ask later.', ...json(answerLater) } }),
       default: {

@@ -32,6 +32,7 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
       needs: 'admin',
       body: EndpointConfig,
       answer: EndpointInfo,
+      creates: true,
     },
     async ({ webhook, body, executor, context }) => {
       const { info, created } = await setEndpoint(executor, webhook, body as WireConfig, webhooks)

@@ -30,6 +30,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
       needs: 'admin',
       body: ExchangeConfig,
       answer: ExchangeInfo,
+      creates: true,
     },
     async ({ exchange, body, executor, context }) => {
       const { info, created } = await declareExchange(executor, exchange, body)

@@ -27,11 +27,12 @@ export function mountHealthRoutes(door: Door): void {
     }
   })
 
-  for (const [path, summary] of [
-    ['/healthz', 'Is this process alive? Asks no database.'],
-    ['/readyz', 'Can it serve? Asks the database; 503 if not.'],
+  const yes = { 200: { description: 'Yes.' } }
+  for (const [path, summary, responses] of [
+    ['/healthz', 'Is this process alive? Asks no database.', yes],
+    ['/readyz', 'Can it serve? Asks the database.', { ...yes, 503: { description: 'No.' } }],
   ] as const) {
-    door.openAPIRegistry.registerPath({ method: 'get', path, summary, responses: { 200: { description: 'Yes.' } } })
+    door.openAPIRegistry.registerPath({ method: 'get', path, summary, responses })
   }
   door.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   door.doc31('/openapi.json', {

@@ -15,6 +15,7 @@ export function mountPolicyRoutes(door: Door, access: Access): void {
       needs: 'admin',
       body: PolicyConfig,
       answer: PolicyInfo,
+      creates: true,
     },
     async ({ policy, body, executor, context }) => {
       const { info, created } = await setPolicy(executor, policy, body)

@@ -35,6 +35,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
       needs: 'admin',
       body: QueueConfig,
       answer: QueueInfo,
+      creates: true,
     },
     async ({ queue, body, executor, context }) => {
       const { info, created } = await createQueue(executor, queue, body)

@@ -7,6 +7,7 @@ import type { Problem } from '../../src/wire.ts'
 import type { TestDatabase } from '../support/database.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 import type { Receiver } from '../webhooks/webhook-receiver.ts'
+import { assertDocumented } from './documented.ts'
 
 /** What not every platform gives: to tell the server when a client goes away; to hand on requests of 16 MiB, and bytes as they are where
  * their type says text; to hand on an answer while it is written. */
@@ -63,6 +64,7 @@ export interface Answer {
 
 export async function call(target: Target, method: string, path: string, options: Call = {}): Promise<Answer> {
   const response = await fetch(`${target.url}${path}`, requestOf(target, method, options))
+  assertDocumented(method, path, response.status)
   return { status: response.status, headers: response.headers, text: await response.text() }
 }
 
