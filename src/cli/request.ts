@@ -20,7 +20,7 @@ interface RequestOptions extends Omit<SendOptions, 'replyTo' | 'lines'>, ServerO
 
 const help = `
 The body is read as "postbag send" reads it. Printed is the body of the reply, byte for byte, and a line break; with --json all of it.
-Without a reply in time it ends with the code 3, and says how to fetch it later.
+Without a reply in time it ends with the code 3, interrupted with 130, and says how to get the reply later.
 
 Examples:
   postbag request prices '{"item": "book"}'            wait 20 s for the reply
@@ -72,13 +72,28 @@ async function request(
         content && id === undefined
           ? messageJson(content, defined({ ...messageOptions(options), dedupId, keepSeconds, waitSeconds }))
           : undefined
-      const { data, text } = await ask(server, queue, sent, id, waitSeconds, stopping)
+      const { data, text } = await ask(server, queue, sent, id, waitSeconds, stopping).catch((error) => {
+        throw stopping.aborted ? interrupted(queue, id, dedupId) : error
+      })
       if (data.reply) return print(data, text, options)
       id = data.id
-      if (stopping.aborted) throw new Ending(exitCodes.interrupted, '')
+      if (stopping.aborted) throw interrupted(queue, id, dedupId)
     } while (performance.now() < end)
-    throw new Ending(exitCodes.nothingReceived, `no reply yet: fetch it with "postbag request ${queue} --id ${id}"`)
+    throw new Ending(exitCodes.nothingReceived, `no reply yet: ${howToFetch(queue, id)}`)
   })
+}
+
+/** @param id undefined if the request was under way still: only what it said of itself is known */
+function interrupted(queue: string, id: string | undefined, dedupId: string): Ending {
+  const later =
+    id === undefined
+      ? `The request may have been sent: give it again with --dedup-id ${dedupId}, and it is the same one.`
+      : `No reply yet: ${howToFetch(queue, id)}`
+  return new Ending(exitCodes.interrupted, `interrupted\n${later}`)
+}
+
+function howToFetch(queue: string, id: string): string {
+  return `fetch it with "postbag request ${queue} --id ${id}"`
 }
 
 function ask(

@@ -1,5 +1,8 @@
 /* postbag request and reply: what they send, print, and how they end. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { before, test } from 'node:test'
 import { createClient, type Queue } from '../../src/client/index.ts'
 import { createPlace, jsonLines, type Outcome, type Place, postbag, start } from './command.ts'
@@ -49,6 +52,42 @@ test('without a reply in time it ends with 3 and says how to fetch it, which wor
   assert.deepEqual([late.code, late.bytes], [0, Buffer.from([0, 1, 10])])
   const [{ id: shownId, body, type, encoding } = assert.fail(shown.stderr)] = jsonLines(shown.stdout)
   assert.deepEqual([shownId, body, type, encoding], [id, 'AAE=', 'bytes', 'base64'])
+})
+
+test('interrupted in its first wait, it ends with 130 and says how to ask the same again, which works', async () => {
+  const queue = await newQueue()
+  const asking = start(['request', queue.name, 'hello', '--wait', '20s'], { env: place.env })
+  const [message] = await queue.receive({ waitSeconds: 20 })
+
+  asking.child.kill('SIGINT')
+
+  const { code, stdout, stderr } = await asking.ended
+  assert.deepEqual([code, stdout], [130, ''])
+  const [, dedupId = ''] =
+    /^error: interrupted\nThe request may have been sent: give it again with --dedup-id (\S+),.*\n$/.exec(stderr) ?? []
+  await message?.reply('hello yourself')
+  const again = await run('request', queue.name, 'hello', '--dedup-id', dedupId)
+  assert.deepEqual([again.code, again.stdout], [0, '"hello yourself"\n'])
+  assert.deepEqual((await queue.peek()).messages, [])
+})
+
+test('interrupted when its id is known, it says how to fetch the reply', async (t) => {
+  const asked = Promise.withResolvers<void>()
+  const server = createServer((request, response) => {
+    if (request.method === 'GET') return asked.resolve()
+    response.writeHead(202, { 'content-type': 'application/json' }).end('{"id":"17.0","messageId":"17"}')
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close().closeAllConnections())
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const asking = start(['request', 'x', 'hello', '--wait', '5m', '--url', url])
+  await asked.promise
+
+  asking.child.kill('SIGINT')
+
+  const { code, stdout, stderr } = await asking.ended
+  assert.deepEqual([code, stdout], [130, ''])
+  assert.equal(stderr, 'error: interrupted\nNo reply yet: fetch it with "postbag request x --id 17.0"\n')
 })
 
 test('a reply that nobody awaits, or that was given before, is said to be so', async () => {
