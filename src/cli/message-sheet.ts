@@ -1,6 +1,6 @@
 /* A message that was looked at, for people: all that is known of it. Pure. Nothing in it is obeyed by a terminal. */
 import type { DeadLetter, PeekedMessage } from '../wire.ts'
-import { counted, listed } from './output.ts'
+import { counted, harmless, listed } from './output.ts'
 import type { Received } from './received.ts'
 
 export function messageSheet(received: Received<PeekedMessage>): string {
@@ -28,7 +28,7 @@ export function messageSheet(received: Received<PeekedMessage>): string {
     ...Object.entries(headers).map(([name, value]): [string, string] => ['header', `${name}=${value}`]),
     ...deadLetters.map((death): [string, string] => ['dead letter', deathIn(death)]),
   ]
-  const known = lines.flatMap(([name, said]) => (said === undefined ? [] : [[name, harmless(said)] as const]))
+  const known = lines.flatMap(([name, said]) => (said === undefined ? [] : [[name, said] as const]))
   return `${listed(known)}\n\n${shownBody(received)}`
 }
 
@@ -46,9 +46,4 @@ export function shownBody({ message, bodyJson }: Received<PeekedMessage>): strin
 /** "2026-01-02T03:04:05Z in orders: attempts, after 5 attempts: no stock" */
 function deathIn({ at, queue, reason, attempts, error }: DeadLetter): string {
   return `${at} in ${queue}: ${reason}, after ${counted(attempts, 'attempt')}${error === undefined ? '' : `: ${error}`}`
-}
-
-/** Without anything that a terminal would obey, besides line breaks and tabs. */
-function harmless(text: string): string {
-  return text.replace(/[^\P{Cc}\n\t]|\p{Cf}/gu, ' ')
 }

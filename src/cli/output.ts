@@ -19,9 +19,14 @@ export function writeLine(line: string): Promise<void> {
   return write(`${line}\n`)
 }
 
-/** Columns under their headings, for people. The last column is not padded. */
+/** Without anything that a terminal would obey, besides line breaks and tabs. */
+export function harmless(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]|\p{Cf}/gu, ' ')
+}
+
+/** Columns under their headings, for people, a line for each row whatever is in it, and harmless. The last column is not padded. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [headings, ...rows]
+  const all = [headings, ...rows].map((row) => row.map((cell) => harmless(cell).replace(/[\n\t]/g, ' ')))
   const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
   return all
     .map((row) =>
@@ -33,10 +38,10 @@ export function table(headings: readonly string[], rows: readonly (readonly stri
     .join('\n')
 }
 
-/** A line for each name and what it says. */
+/** A line for each name and what it says, harmless. */
 export function listed(lines: readonly (readonly [name: string, said: string])[]): string {
   const width = Math.max(...lines.map(([name]) => name.length))
-  return lines.map(([name, said]) => `${name.padEnd(width)}  ${said}`).join('\n')
+  return lines.map(([name, said]) => `${name.padEnd(width)}  ${harmless(said)}`).join('\n')
 }
 
 /** 100000 as 100,000. */

@@ -16,13 +16,27 @@ test('a table has columns as wide as their widest cell', () => {
   )
 })
 
-test('a list has what is said in one column', () => {
+test('a table has nothing that a terminal would obey, and a line for each row', () => {
+  const rows = [
+    ['\u001b]0;title\u0007', '1'],
+    ['a\nb\tc\r', '2'],
+    ['\u202eabc', '3'],
+    ['\u009b2J', '4'],
+  ]
+
+  assert.equal(
+    table(['NAME', 'N'], rows),
+    ['NAME        N', ' ]0;title   1', 'a b c       2', ' abc        3', ' 2J         4'].join('\n'),
+  )
+})
+
+test('a list has what is said in one column, and nothing that a terminal would obey', () => {
   assert.equal(
     listed([
       ['id', '1'],
-      ['sent at', 'noon'],
+      ['sent at', 'noon\u001b[2J'],
     ]),
-    'id       1\nsent at  noon',
+    'id       1\nsent at  noon [2J',
   )
 })
 

@@ -23,7 +23,7 @@ describe('postbag peek', () => {
     await queue.create()
     await queue.sendBatch([
       { body: { id: 1 }, type: 'order.created' },
-      { body: 'a\u001b[2Jb\nc', encoding: 'text', group: 'customer-7' },
+      { body: 'a\u001b[2Jb\nc', encoding: 'text', group: 'customer-7\u001b]0;x\u0007', type: 'a\nb\u009b2J' },
       { body: Uint8Array.from([255]) },
     ])
 
@@ -34,7 +34,11 @@ describe('postbag peek', () => {
     const [headings, first, second] = stdout.split('\n')
     assert.match(headings ?? '', /^ID +STATE +ATTEMPTS +SENT AT +GROUP +TYPE +BODY$/)
     assert.match(first ?? '', /^\d+ +ready +0 +\S+ +- +order\.created +\{"id":1\}$/)
-    assert.match(second ?? '', /^\d+ +ready +0 +\S+ +customer-7 +- +a \[2Jb c$/, 'nothing that a terminal would obey')
+    assert.match(
+      second ?? '',
+      /^\d+ +ready +0 +\S+ +customer-7 \]0;x +a b 2J +a \[2Jb c$/,
+      'nothing that a terminal would obey',
+    )
     assert.match(rest.stdout, /\(bytes\) \/w==\n$/)
     assert.equal((await queue.stats()).ready, 3)
   })
