@@ -13,8 +13,10 @@ export function crossOrigin(access: Access): MiddlewareHandler<DoorEnv> {
   const answer = cors({
     origin: access.kind === 'token' ? '*' : (origin) => (isLoopback(hostnameOf(origin)) ? origin : undefined),
     allowMethods: ['GET', 'PUT', 'POST', 'DELETE'],
-    allowHeaders: ['authorization', 'content-type', 'x-request-id', 'traceparent', 'tracestate'],
-    exposeHeaders: ['retry-after', 'x-request-id'],
+    // Whatever it asks for: CloudEvents have headers of any name, there and here. (No credentials go along, so "*" is all; older browsers know
+    // what is named.)
+    allowHeaders: [],
+    exposeHeaders: ['*', 'location', 'retry-after', 'x-request-id'],
     maxAge,
   })
   // What comes from no page (all but browsers) is not made to pay.

@@ -116,7 +116,7 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
   }
 }
 
-/** What a subscriber sees of an endpoint: all but what its operator has noted. */
+/** What a subscriber sees of an endpoint: all but what its operator has noted, and the headers of its requests, which may be secrets. */
 function shown(info: Info, application: string | undefined): Info {
-  return application === undefined ? info : { ...info, metadata: {} }
+  return application === undefined ? info : { ...info, headers: {}, metadata: {} }
 }

@@ -4,7 +4,7 @@ import { QueueError } from '../errors.ts'
 import type { AnswerHead, KeptBody } from './answer.ts'
 import { type CheckedUrl, checkUrl, type UrlPolicy } from './check-url.ts'
 import type { Attempt, AttemptRequest, Failed } from './outcome.ts'
-import { checkHeaders, sentHeaders } from './request-headers.ts'
+import { checkSendable, sentHeaders } from './request-headers.ts'
 
 /** A request that may be sent. */
 export interface Sending {
@@ -70,7 +70,7 @@ function check(request: AttemptRequest, signal: AbortSignal): Sending {
   const { policy, headers, body, timeoutMillis, now = new Date() } = request
   signal.throwIfAborted()
   const url = refusing('refused_address', () => checkUrl(request.url, policy))
-  refusing('refused_headers', () => checkHeaders(headers))
+  refusing('refused_headers', () => checkSendable(headers))
   return { url, policy, headers: sentHeaders(headers), body, timeoutMillis, signal, now }
 }
 

@@ -3,6 +3,7 @@ import { fromBase64 } from '../wire.ts'
 import type { UrlPolicy } from './check-url.ts'
 import type { Delivery, Result } from './deliveries.ts'
 import { type Attempt, errorOf, type Outcome } from './outcome.ts'
+import { isSendable } from './request-headers.ts'
 import { signWebhook, type WebhookHeaders } from './signing/sign.ts'
 
 export interface DeliverOptions {
@@ -40,6 +41,10 @@ async function attempted(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const body = bodyOf(delivery)
+  // (What the publisher has said and no header can carry is no fault of the receiver.)
+  const [contentType, trace] = [delivery.content_type, delivery.headers?.['traceparent']].map((value) =>
+    value && isSendable(value) ? value : undefined,
+  )
   let headers: WebhookHeaders
   try {
     const secrets = await Promise.all(delivery.secrets.map(({ sealed }) => open(sealed, delivery.endpoint)))
@@ -53,9 +58,9 @@ async function attempted(
     url: delivery.url,
     headers: {
       ...delivery.request_headers,
-      'content-type': delivery.content_type ?? contentTypes[delivery.encoding],
+      'content-type': contentType ?? contentTypes[delivery.encoding],
       'user-agent': USER_AGENT,
-      ...(delivery.headers?.['traceparent'] && { traceparent: delivery.headers['traceparent'] }),
+      ...(trace && { traceparent: trace }),
       ...headers,
     },
     body,

@@ -6,17 +6,29 @@ import { maxEndpointHeaders, maxEndpointHeadersBytes } from '../limits.ts'
 const reserved =
   /^(host|connection|content-(length|encoding)|transfer-encoding|te|trailer|upgrade|expect|keep-alive|accept-encoding|proxy-.*)$/i
 
-/** @throws QueueError request_invalid with the rule that is broken. Values never appear in it: they may be secrets. */
+/** Those of an endpoint.
+ * @throws QueueError request_invalid with the rule that is broken. Values never appear in it: they may be secrets. */
 export function checkHeaders(headers: Readonly<Record<string, string>>): void {
   const entries = Object.entries(headers)
   if (entries.length > maxEndpointHeaders) refuse(`must be at most ${maxEndpointHeaders}`, entries.length)
-  for (const [name, value] of entries) {
-    if (!/^[!#$%&'*+.^_`|~\w-]{1,100}$/.test(name)) refuse('must have names of 1 to 100 token characters', name)
-    if (reserved.test(name)) refuse('must not set what belongs to the connection', name)
-    if (!/^[\t\x20-\x7e]*$/.test(value)) refuse(`must have values of visible ASCII, spaces and tabs`, name)
-  }
+  checkSendable(headers)
   const bytes = entries.reduce((sum, [name, value]) => sum + name.length + value.length, 0)
   if (bytes > maxEndpointHeadersBytes) refuse(`must have at most ${maxEndpointHeadersBytes} bytes`, bytes)
+}
+
+/** Those of a request: an endpoint's own, and those that every delivery has. (How many those may be together is no matter of the endpoint's.)
+ * @throws QueueError request_invalid as checkHeaders. */
+export function checkSendable(headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) {
+    if (!/^[!#$%&'*+.^_`|~\w-]{1,100}$/.test(name)) refuse('must have names of 1 to 100 token characters', name)
+    if (reserved.test(name)) refuse('must not set what belongs to the connection', name)
+    if (!isSendable(value)) refuse(`must have values of visible ASCII, spaces and tabs`, name)
+  }
+}
+
+/** Whether this may be a header's value. */
+export function isSendable(value: string): boolean {
+  return /^[\t\x20-\x7e]*$/.test(value)
 }
 
 /** Those of the request and ours. Compression is asked not to be used, so that what is kept can be read and cannot grow. */

@@ -225,7 +225,7 @@ export const streamCases: readonly Case[] = [
       const headers = { origin: 'https://shop.example.com' }
       const asked = {
         'access-control-request-method': 'POST',
-        'access-control-request-headers': 'authorization,content-type',
+        'access-control-request-headers': 'authorization,ce-id,content-type',
       }
 
       const preflight = await call(target, 'OPTIONS', `${queue.path}/ack`, {
@@ -236,10 +236,11 @@ export const streamCases: readonly Case[] = [
       assert.equal(preflight.status, 204)
       assert.equal(preflight.headers.get('access-control-allow-origin'), '*')
       assert.match(preflight.headers.get('access-control-allow-methods') ?? '', /\bPOST\b/)
-      assert.match(preflight.headers.get('access-control-allow-headers') ?? '', /authorization,content-type/)
+      assert.match(preflight.headers.get('access-control-allow-headers') ?? '', /authorization, ?ce-id, ?content-type/)
       assert.equal(preflight.headers.get('access-control-allow-credentials'), null)
       const stream = await streamOf(target, `${queue.path}/stream?seconds=1`, { headers })
       assert.equal(stream.headers.get('access-control-allow-origin'), '*')
+      assert.match(stream.headers.get('access-control-expose-headers') ?? '', /^\*,/)
       await stream.rest()
       const refusal = await call(target, 'GET', queue.path, { token: null, headers })
       assertProblem(refusal, 'token_missing')

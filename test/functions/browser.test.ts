@@ -171,4 +171,20 @@ describe('in a browser', { skip: lacksChromium ?? false }, () => {
     await local.close()
     await server.stop()
   })
+
+  test('without tokens an image of a page elsewhere takes nothing, though it comes without an Origin', async () => {
+    const server = await start({ kind: 'open' })
+    const path = await newQueue('pictured')
+    await send('pictured', 'no picture')
+    const page = await running.browser.newPage()
+    await page.goto(`http://example.localhost:${(pages.address() as AddressInfo).port}/`)
+
+    const source = JSON.stringify(`${server.url}${path}/stream?autoAck=true&seconds=1`)
+    await page.evaluate(`new Promise((end) => { Object.assign(new Image(), { onerror: end, src: ${source} }) })`)
+
+    const { rows } = await database.pool.query(`select state from postbag.search('pictured', 10)`)
+    assert.deepEqual(rows, [{ state: 'ready' }])
+    await page.close()
+    await server.stop()
+  })
 })

@@ -45,7 +45,13 @@ let made = 0
 /** An endpoint of an application, or of none; its name. Its operator has noted something of it. */
 async function newEndpoint(application?: string): Promise<string> {
   const name = `endpoint-${String(++made).padStart(3, '0')}`
-  const config = { url: receiver.url, exchange: 'events', eventTypes: [name], metadata: { note: 'internal' } }
+  const config = {
+    url: receiver.url,
+    exchange: 'events',
+    eventTypes: [name],
+    metadata: { note: 'internal' },
+    headers: { authorization: 'Bearer hidden' },
+  }
   const { status } = await call(admin, 'PUT', `/v1/endpoints/${name}`, {
     ...config,
     ...(application && { application }),
@@ -151,7 +157,8 @@ describe('of all routes', () => {
     const eventId = await eventFor(mine)
     for (const route of opened) {
       const { text } = await ask(acme, route, mine, eventId)
-      for (const hidden of ['internal', `"${other}"`, 'acme2']) assert.ok(!text.includes(hidden), `${route}: ${text}`)
+      for (const hidden of ['internal', 'Bearer hidden', `"${other}"`, 'acme2'])
+        assert.ok(!text.includes(hidden), `${route}: ${text}`)
     }
   })
 })

@@ -54,6 +54,27 @@ test('an event arrives at each endpoint that wants it: signed, with its id, and 
   )
 })
 
+test('an endpoint with all the headers that it may have is delivered to, and what no header can carry is left out', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  const own = Object.fromEntries(Array.from({ length: 32 }, (_, at) => [`x-${at}`, 'h']))
+  await world.endpoint('headed', receiver.url, { headers: JSON.stringify(own) })
+  await world.publish({
+    body: 'words',
+    encoding: 'text',
+    contentType: 'text/plain; name=ü',
+    headers: { traceparent: 'ü' },
+  })
+
+  assert.equal(await world.deliverAt(1), 1)
+
+  const headers: Readonly<Record<string, unknown>> = receiver.got[0]?.headers ?? {}
+  assert.deepEqual(
+    [headers['x-31'], headers['content-type'], headers['traceparent']],
+    ['h', 'text/plain; charset=utf-8', undefined],
+  )
+})
+
 test('what fails is tried again with the same id, after the pauses of the endpoint, until it arrives', async () => {
   const world = await newWorld()
   let failures = 2

@@ -1,7 +1,7 @@
 /* Which headers an endpoint may add. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { checkHeaders, sentHeaders } from '../../src/webhooks/request-headers.ts'
+import { checkHeaders, checkSendable, sentHeaders } from '../../src/webhooks/request-headers.ts'
 
 const refused: [headers: Record<string, string>, message: RegExp][] = [
   [{ 'a b': '' }, /^headers must have names of 1 to 100 token characters, got a b$/],
@@ -42,6 +42,18 @@ describe('the headers of an endpoint', () => {
       assert.throws(() => checkHeaders(headers), { name: 'QueueError', code: 'request_invalid', message })
     })
   }
+
+  test('are as many as they may be beside those that every delivery has', () => {
+    const own = Object.fromEntries(Array.from({ length: 32 }, (_, at) => [`x-${at}`, 'a'.repeat(250)]))
+    checkHeaders(own)
+    checkSendable({
+      ...own,
+      'content-type': 'application/json',
+      'webhook-id': '1',
+      'webhook-signature': 'v1,'.repeat(100),
+    })
+    assert.throws(() => checkSendable({ ...own, host: 'inside' }), /belongs to the connection/)
+  })
 
   test('are sent in lower case, with ours', () => {
     assert.deepEqual(sentHeaders({ 'User-Agent': 'Mine', 'X-A': '1' }), {
