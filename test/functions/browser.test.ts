@@ -172,8 +172,9 @@ describe('in a browser', { skip: lacksChromium ?? false }, () => {
     await server.stop()
   })
 
-  test('without tokens an image of a page elsewhere takes nothing, though it comes without an Origin', async () => {
+  test('without tokens an image of a page elsewhere takes nothing, though it comes without an Origin', async (t) => {
     const server = await start({ kind: 'open' })
+    t.after(() => server.stop())
     const path = await newQueue('pictured')
     await send('pictured', 'no picture')
     const page = await running.browser.newPage()
@@ -185,6 +186,5 @@ describe('in a browser', { skip: lacksChromium ?? false }, () => {
     const { rows } = await database.pool.query(`select state from postbag.search('pictured', 10)`)
     assert.deepEqual(rows, [{ state: 'ready' }])
     await page.close()
-    await server.stop()
   })
 })

@@ -49,6 +49,57 @@ test('a batch that does not fit is refused whole', async () => {
   assert.deepEqual(bodies(await verbs.peek()), [1, 2, 3, 7, 8])
 })
 
+test('what is dead or has expired, and is not tidied up yet, is not what gives way; it takes no room, either', async () => {
+  const queue = await newQueue(pool, { max_messages: 2, overflow: 'drop-oldest', max_attempts: 1 })
+  const verbs = on(await db.connect(), queue)
+  await verbs.send('dead', { now: at(0) })
+  await verbs.receive(1, { lease: '0.1 s', now: at(0) })
+  await verbs.send(1, { now: at(0) })
+  assert.deepEqual(
+    (await verbs.peek(9, { now: at(0.2) })).map(({ body, state }) => [JSON.parse(body), state]),
+    [
+      ['dead', 'dead'],
+      [1, 'ready'],
+    ],
+  )
+
+  await verbs.sendBatch(numbers(2, 3), { now: at(0.2) })
+
+  assert.deepEqual(bodies(await verbs.peek(9, { now: at(0.3) })), ['dead', 2, 3])
+})
+
+test('a send for which not enough can be dropped, because too much is leased, is refused', async () => {
+  const verbs = on(pool, await newQueue(pool, { max_messages: 10, overflow: 'drop-oldest', lease: '1 h' }))
+  await verbs.sendBatch(numbers(1, 10))
+  await verbs.receive(9)
+  const small = on(pool, await newQueue(pool, { max_bytes: 10, overflow: 'drop-oldest', lease: '1 h' }))
+  await small.send('123456')
+  await small.receive(1)
+  await small.send(1)
+
+  await assert.rejects(verbs.sendBatch(numbers(11, 15)), { ...full, message: /too many of its messages are leased/ })
+  await assert.rejects(small.send('1234'), full)
+  await verbs.send(16)
+
+  assert.deepEqual([(await verbs.peek(99)).length, (await small.peek(99)).length], [10, 2])
+})
+
+test('what was moved into a queue while another transaction counted it counts', async () => {
+  const queue = await newQueue(pool, { max_messages: 5 })
+  const source = on(pool, await newQueue(pool, { dead_letter_queue: queue }))
+  await source.sendBatch(numbers(1, 4))
+  const given = receipts(await source.receive(4))
+  const counting = await db.connect()
+  await counting.query('begin')
+  await on(counting, queue).sendBatch(numbers(5, 5))
+
+  await source.nack(given, { dead_letter: true })
+  await counting.query('commit')
+
+  await assert.rejects(on(pool, queue).send('the sixth'), full)
+  assert.equal((await on(pool, queue).peek(9)).length, 5)
+})
+
 test('ready, delayed and leased messages count, dead and expired ones do not', async () => {
   const verbs = on(pool, await newQueue(pool, { max_messages: 3, lease: '1 h' }))
   await verbs.send('leased', { now: at(0) })

@@ -116,6 +116,21 @@ test('it waits for nobody: what another transaction holds is left', async () => 
   await owner.query('rollback')
 })
 
+test('it does not wait for a receive that uses up a rate, nor for who holds notes of traffic', async () => {
+  const queue = await newQueue(pool, { rate: 1000 })
+  const [owner, session] = [await db.connect(), await db.connect()]
+  await on(pool, queue).sendBatch([{ body: 1 }, { body: 2 }], { now: at(0) })
+  await on(pool, queue).receive(1, { now: at(0) })
+  await owner.query('begin')
+  assert.equal((await on(owner, queue).receive(1, { now: at(5) })).length, 1)
+  await owner.query('select from postbag.traffic for update')
+  await session.query(`set lock_timeout = '2s'`)
+
+  await maintain(session, { now: at(10_000) })
+
+  await owner.query('rollback')
+})
+
 test('notes of traffic and of the inbox are removed in time', async () => {
   await pool.query('delete from postbag.traffic')
   const session = on(await db.connect(), await newQueue(pool))

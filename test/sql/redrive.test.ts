@@ -49,6 +49,21 @@ test('dead letters that were kept in their own queue become ready there', async 
   )
 })
 
+test('a dead letter that dies where it was brought stays there at a redrive', async () => {
+  const [first, fixed] = [await newQueue(pool), await newQueue(pool)]
+  const reject = async (queue: string, now: Date) =>
+    on(pool, queue).nack(receipts(await on(pool, queue).receive(1, { now })), { dead_letter: true, now })
+  await on(pool, first).send(1, { now: at(0) })
+  await reject(first, at(1))
+  await on(pool, first).redrive({ target: fixed, now: at(2) })
+  await reject(fixed, at(3))
+
+  await on(pool, fixed).redrive({ now: at(4) })
+
+  const states = async (queue: string) => (await on(pool, queue).peek(9, { now: at(5) })).map(({ state }) => state)
+  assert.deepEqual([await states(first), await states(fixed)], [[], ['ready']])
+})
+
 test('a redrive may name another target, whose time to live counts and whose priorities hold', async () => {
   const target = await newQueue(pool, { ttl: '1 h', max_priority: 1 })
   const own = await newQueue(pool, { max_priority: 9 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
-import { at, backendOf, call, newQueue, on, receipts, waitsForLock } from '../support/sql-verbs.ts'
+import { at, backendOf, bodies, call, newQueue, on, receipts, waitsForLock } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -210,6 +210,30 @@ for (const [config, expected] of rates) {
     assert.deepEqual(received, expected)
   })
 }
+
+test('a group that has used up its rate is not handed out because an older message is out of the claim’s sight', async () => {
+  const queue = await newQueue(pool, { group_rate: 1, group_burst: 1 })
+  const session = await db.connect()
+  const verbs = on(session, queue)
+  await verbs.sendBatch([{ body: 'a1', group: 'a' }], { now: at(0) })
+  await verbs.receive(1, { lease: '1.1 s', now: at(0) })
+  await verbs.sendBatch(
+    [1, 2].map((n) => ({ body: `b${n}`, group: 'b' })),
+    { now: at(1) },
+  )
+  const first = await verbs.receive(1, { now: at(1) })
+  assert.deepEqual(bodies(first), ['b1'])
+  await verbs.ackWith(receipts(first), { now: at(1.05) })
+  // The session's look back is not due yet, as where it takes long.
+  await session.query(
+    `select set_config('postbag.look_' || queue_id % 256, concat_ws(':', queue_id, due.us, due.us, 2000, 1000000, due.us), false)
+    from postbag.queue, (select postbag.microseconds($2) as us) as due where name = $1`,
+    [queue, at(2)],
+  )
+
+  assert.deepEqual(bodies(await verbs.receive(1, { now: at(1.2) })), [])
+  assert.deepEqual(bodies(await verbs.receive(9, { now: at(70) })).sort(), ['a1', 'b2'])
+})
 
 test('a rate counts what is handed out, not what is asked for', async () => {
   const queue = await newQueue(pool, { rate: 1, burst: 5 })
