@@ -1,19 +1,29 @@
 /* Postbag as a Node server. `postbag dev` starts the same with an embedded database. */
-import { serve } from '@hono/node-server'
+import type { ServerResponse } from 'node:http'
+import { type ServerType, serve } from '@hono/node-server'
 import { refuseOpenDoor } from '../src/config.ts'
 import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
 export type { RunningServer as NodeServer, ServerProcessOptions as NodeServerOptions }
 
-/** Start a server; resolves when it listens, rejects if it cannot. */
-export async function startServer(options: ServerProcessOptions): Promise<RunningServer> {
+/** How long a server that stops waits for what is being answered: 30 s, as long as a statement may take. So long a client can hold it up that does
+ * not send the rest of its request, or does not read its answer. */
+const longestFinishMillis = 30_000
+
+/** Start a server; resolves when it listens, rejects if it cannot.
+ * @param finishMillis how long its stop() waits at most for what is being answered */
+export async function startServer(
+  options: ServerProcessOptions,
+  finishMillis = longestFinishMillis,
+): Promise<RunningServer> {
   const { access, host, port } = options
   refuseOpenDoor(access, host)
   const { fetch, stop } = createProcess({ ...options, attempt: createTransport().attempt })
 
   const listening = Promise.withResolvers<number>()
   const server = serve({ fetch, hostname: host, port }, (address) => listening.resolve(address.port))
+  const finish = finisherOf(server, finishMillis)
   server.once('error', listening.reject)
   const realPort = await listening.promise.catch(async (error) => {
     await stop()
@@ -22,11 +32,29 @@ export async function startServer(options: ServerProcessOptions): Promise<Runnin
 
   return {
     url: urlOf(host, realPort),
-    stop: () =>
-      stop(() => {
-        const closed = new Promise((resolve) => server.close(resolve))
-        if ('closeIdleConnections' in server) server.closeIdleConnections()
-        return closed
-      }),
+    stop: () => stop(finish),
+  }
+}
+
+/** Closes a server: when nothing is being answered any more, or the time is over, also the connections that are left. */
+function finisherOf(server: ServerType, finishMillis: number): () => Promise<unknown> {
+  const answering = new Set<ServerResponse>()
+  let isClosing = false
+  const closeRest = () => 'closeAllConnections' in server && server.closeAllConnections()
+  server.on('request', (_: unknown, response: ServerResponse) => {
+    answering.add(response)
+    response.once('close', () => {
+      answering.delete(response)
+      if (isClosing && answering.size === 0) closeRest()
+    })
+  })
+  return async () => {
+    isClosing = true
+    const closed = new Promise((resolve) => server.close(resolve))
+    if ('closeIdleConnections' in server) server.closeIdleConnections()
+    if (answering.size === 0) closeRest()
+    const timer = setTimeout(closeRest, finishMillis)
+    await closed
+    clearTimeout(timer)
   }
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import { before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type NodeServer, startServer } from '../../functions/node.ts'
@@ -118,6 +119,30 @@ describe('a server', () => {
     await assert.rejects(fetch(`${server.url}/healthz`))
   })
 
+  for (const [what, sent] of [
+    ['nothing', ''],
+    ['half a head', 'GET /healthz HTTP/1.1\r\nhost: 127'],
+    [
+      'half a body',
+      'PUT /v1/queues/half HTTP/1.1\r\nhost: 127.0.0.1\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n',
+    ],
+  ] as const) {
+    test(`that stops does not wait for ever for a client that has sent ${what}`, async () => {
+      const server = await startOn(0, 100)
+      const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+      const closed = once(socket.resume(), 'close')
+      await once(socket, 'connect')
+      socket.write(sent)
+      // Its request is being answered when the server has asked for the body; to others, it has answered a later one.
+      if (what === 'half a body') await once(socket, 'data')
+      else await fetch(`${server.url}/healthz`)
+
+      await server.stop()
+
+      await closed
+    })
+  }
+
   test('that stops ends its streams at once, and does not wait for a client that does not read', async () => {
     const server = await startOn(0)
     const queue = `${server.url}/v1/queues/streams`
@@ -149,9 +174,15 @@ describe('a server', () => {
   })
 })
 
-function startOn(port: number): Promise<NodeServer> {
-  const quiet = () => {}
-  return startServer({ access: { kind: 'open' }, databaseUrl: database.url, host: '127.0.0.1', port, log: quiet })
+function startOn(port: number, finishMillis?: number): Promise<NodeServer> {
+  const options = {
+    access: { kind: 'open' },
+    databaseUrl: database.url,
+    host: '127.0.0.1',
+    port,
+    log: () => {},
+  } as const
+  return startServer(options, finishMillis)
 }
 
 async function start(
