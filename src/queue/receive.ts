@@ -54,7 +54,7 @@ export async function ackAndReceive(
   const rows = await call<ReceivedRow & { readonly outcomes: string | null }>(
     executor,
     `select string_agg(settled.outcome, ',') as outcomes, ${noColumns}
-    from postbag.ack($1, $2::jsonb, now => coalesce($5::timestamptz, clock_timestamp()), alone => $6::boolean) as settled
+    from postbag.ack($1, $2::jsonb, now => coalesce($5::timestamptz, clock_timestamp()), alone => $6::boolean, rides => true) as settled
     union all
     select null, ${columns}
     from postbag.receive(

@@ -28,6 +28,25 @@ test('the deletion of an endpoint waits for who is settling its deliveries, and 
   assert.equal(only(await deleted)['delete_endpoint'], '2')
 })
 
+test('an answer that is settled while others open the breaker does not close it', async () => {
+  const one = await newEndpoint(pool, { retries: Array(9).fill('1 s') })
+  await publishBatch(pool, one.exchange, Array(6).fill({ body: 1 }), { now: at(0) })
+  const claimed = await claimOf(pool, one.endpoint, at(0))
+  await settle(pool, claimed.slice(0, 4), { ...failed, startedAt: at(1) }, at(2))
+  const [opening, late] = [await db.connect(), await db.connect()]
+
+  await opening.query('begin')
+  await settle(opening, claimed.slice(4, 5), { ...failed, startedAt: at(1), millis: 1000 }, at(2))
+  const backend = await backendOf(late)
+  const settled = settle(late, claimed.slice(5), { ...delivered, startedAt: at(1), millis: 1000 }, at(2))
+  await waitsForLock(pool, backend)
+  await opening.query('commit')
+  await settled
+
+  const { failures, resting_until } = await one.describe()
+  assert.deepEqual([failures, resting_until], [5, at(12)])
+})
+
 test('who binds to what is just being deleted is told that it is not there', async () => {
   const [exchange, target, queue] = [
     await newExchange(pool, 'direct'),

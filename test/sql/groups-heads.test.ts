@@ -23,13 +23,18 @@ async function busy(queue: string, second: number): Promise<pg.Client> {
   return session
 }
 
-/** Ack these, if there are any, and receive up to seven. */
+/** Ack these, if there are any, and receive up to seven; in one statement, if the acks ride. */
 async function next(
   session: pg.Client,
   queue: string,
   acks: readonly string[],
+  rides: boolean,
 ): Promise<readonly Raw<ReceivedMessage>[]> {
-  if (acks.length === 0) return receive(session, queue, { max: 7 }, { alone: true })
+  if (acks.length > 0 && !rides) {
+    const outcomes = await on(session, queue).ackWith(acks, { alone: true })
+    assert.ok(outcomes.every((outcome) => outcome === 'ok'))
+  }
+  if (acks.length === 0 || !rides) return receive(session, queue, { max: 7 }, { alone: true })
   const { acked, messages } = await ackAndReceive(session, queue, { acks, max: 7 }, { alone: true })
   assert.ok(acked.every(({ outcome }) => outcome === 'ok'))
   return messages
@@ -99,27 +104,25 @@ for (const how of ['commit', 'rollback']) {
   })
 }
 
-test('a receive that goes along sees the new heads, and neither tidies nor settles anything: it holds groups', async () => {
+test('it leaves them to the commit where a receive goes along, whose rows a client may be slow to read', async () => {
   const queue = await newQueue(pool)
   const session = await busy(queue, 1)
   await on(pool, queue).sendBatch(parcels('a1 a2'), { now: at(1) })
-  await on(pool, queue).send('gone by then', { ttl: '0.1 s', now: at(1) })
   const given = receipts(await on(pool, queue).receive(1, { now: at(1) }))
   const before = await notes()
 
-  await session.query('begin')
-  await on(session, queue).ackWith(given, { now: at(1.4), alone: true })
-  const along = await on(session, queue).receive(9, { now: at(1.6), alone: true })
-  const nothing = await on(session, queue).receive(9, { now: at(1.6), alone: true })
-  await session.query('commit')
-  const during = (await notes()) - before
-  await on(session, queue).receive(9, { now: at(3) })
+  const { messages } = await ackAndReceive(
+    session,
+    queue,
+    { acks: given, max: 9 },
+    { alone: true, clock: () => at(1.2) },
+  )
 
-  assert.deepEqual([bodies(along), bodies(nothing)], [['a2'], []])
-  assert.deepEqual([during, (await notes()) - before], [0, 1])
+  assert.deepEqual([messages.length, (await notes()) - before], [0, 1])
+  assert.deepEqual(bodies(await on(pool, queue).receive(9, { now: at(1.3) })), ['a2'])
 })
 
-test('consumers whose acks go along, senders and single acks at once: each group in the order of each sender, to one at a time, nothing lost', async () => {
+test('consumers whose acks go along or are alone, and senders at once: each group in the order of each sender, to one at a time, nothing lost', async () => {
   const queue = await newQueue(pool, { lease: '1 h' })
   const [senders, rounds, groups] = [3, 60, 12]
   const owners = new Map<string, number>()
@@ -142,7 +145,7 @@ test('consumers whose acks go along, senders and single acks at once: each group
     await eventually('all messages are acked', async () => {
       // (They are given up while this call is made.)
       for (const [group, owner] of owners) if (owner === consumer) owners.delete(group)
-      const messages = await next(session, queue, acks)
+      const messages = await next(session, queue, acks, consumer === 0)
       const held = new Set(messages.map(({ group }) => String(group)))
       for (const group of held) assert.equal(owners.get(group), undefined, `group ${group} has two owners`)
       for (const group of held) owners.set(group, consumer)
@@ -166,5 +169,5 @@ test('consumers whose acks go along, senders and single acks at once: each group
         ofBoth.toSorted((a, b) => a - b),
       )
     }
-  assert.ok((await notes()) - before < done.length / 4, 'most heads were named at once')
+  assert.ok((await notes()) - before < done.length / 2, 'most heads were named at once')
 })

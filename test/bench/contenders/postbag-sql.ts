@@ -11,7 +11,7 @@ const receive = prepared('receive', 'select receipt, body from postbag.receive($
 const ack = prepared('ack', 'select outcome from postbag.ack($1, $2::jsonb, alone => true)')
 const ackAndReceive = prepared(
   'ack_and_receive',
-  `select outcome, receipt, null as body from postbag.ack($1, $2::jsonb, alone => true)
+  `select outcome, receipt, null as body from postbag.ack($1, $2::jsonb, alone => true, rides => true)
   union all select null, receipt, body from postbag.receive($1, $3::integer, alone => true)`,
 )
 
