@@ -25,12 +25,11 @@ export interface ConnectOptions {
  * a connection each time.) */
 class LastingPool extends pg.Pool {
   override async query(...statement: unknown[]): Promise<never> {
-    const client = await this.connect()
     let broken: Error | undefined
     const lose = (error: Error) => {
       broken = error
     }
-    client.on('error', lose)
+    const client = await this.#connected(lose)
     try {
       return await (client.query as (...statement: unknown[]) => Promise<never>)(...statement)
     } catch (error) {
@@ -40,6 +39,17 @@ class LastingPool extends pg.Pool {
       client.off('error', lose)
       client.release(broken)
     }
+  }
+
+  /** A connection that is listened to from its first moment: one that the server ends in it would end the process. */
+  #connected(onError: (error: Error) => void): Promise<pg.PoolClient> {
+    return new Promise((resolve, reject) => {
+      this.connect((error, client) => {
+        if (!client) return reject(error)
+        client.on('error', onError)
+        resolve(client)
+      })
+    })
   }
 }
 

@@ -1,5 +1,7 @@
 /* The pool: what a connection outlives, and what it does not. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
 import { connect } from '../../src/db/connect.ts'
 import { createDatabase } from '../support/database.ts'
@@ -39,4 +41,29 @@ test('a connection that breaks under a statement is not used again', async (t) =
 
   assert.equal(new Set([first, second, third]).size, 3)
   assert.equal(pool.totalCount, 1)
+})
+
+test('a connection that the server ends in the moment in which it is ready is an error of the statement, not the end of the process', async (t) => {
+  const message = (type: string, ...parts: readonly (string | Buffer)[]) => {
+    const content = Buffer.concat(parts.map((part) => Buffer.from(part)))
+    const length = Buffer.alloc(4)
+    length.writeInt32BE(content.length + 4)
+    return Buffer.concat([Buffer.from(type), length, content])
+  }
+  const fields = ['SFATAL', 'VFATAL', 'C57P01', 'Mterminating connection due to administrator command']
+  // What a server that is just told to end it sends, at once: authenticated, ready, terminated.
+  const bytes = Buffer.concat([
+    message('R', Buffer.alloc(4)),
+    message('Z', 'I'),
+    message('E', ...fields.map((field) => `${field}\0`), '\0'),
+  ])
+  const server = createServer((socket) => socket.on('error', () => {}).once('data', () => socket.end(bytes)))
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => server.close())
+  const pool = connect(`postgres://postgres@127.0.0.1:${(server.address() as AddressInfo).port}/none`)
+  t.after(() => pool.end())
+
+  await assert.rejects(pool.query('select 1'))
+
+  assert.equal(pool.totalCount, 0)
 })
