@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { describe, test } from 'node:test'
 import { exitCodes, exitCodesHelp } from '../../src/cli/exit.ts'
 import { createClient } from '../../src/client/index.ts'
+import { createDatabase } from '../support/database.ts'
 import { createPlace, postbag } from './command.ts'
 
 const commands = [
@@ -155,7 +156,8 @@ describe('what goes wrong', () => {
   })
 
   test('is said with its reason: a database without Postbag', async () => {
-    const { database } = await createPlace()
+    // Without a server: one that looks after its database would wait for this drop, and the drop for it.
+    const database = await createDatabase()
     await database.pool.query('drop schema postbag cascade')
 
     const { code, stderr } = await postbag(['stats', 'orders'], { env: { DATABASE_URL: database.url } })
