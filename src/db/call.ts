@@ -121,6 +121,21 @@ export function asQueueError(error: unknown): unknown {
   return error
 }
 
+/** An error that says that two transactions were in each other's way and Postgres undid this one, for who knows that the statement was all of
+ * it; undefined for any other. (Inside a transaction of the caller's it passes through: the caller has to begin that again.) */
+export function asUndone(error: unknown): QueueError | undefined {
+  const { code = '' } = error as { code?: string }
+  if (!/^40(001|P01)$/.test(code)) return undefined
+  return new QueueError(
+    'database_unavailable',
+    'something else was in the way at the same time: nothing was changed, try again',
+    {
+      cause: error,
+      retryAfterSeconds: 1,
+    },
+  )
+}
+
 /** Constraints are named as rules, so the name is the explanation. Details of the row stay out: they hold the body. */
 function brokenRule(constraint: string, cause: Error): QueueError {
   const code = constraint === 'message_body_is_at_most_1_mib' ? 'body_too_large' : 'request_invalid'

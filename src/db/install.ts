@@ -2,12 +2,13 @@
  * are written, keeps its ledger in one fixed schema: in an app that uses it too, ours would silently be skipped.)
  *
  * All that is missing runs in one transaction, under a transaction-level advisory lock: two installers at once do it once, a
- * failure leaves nothing behind, and it works through a transaction pooler. */
+ * failure leaves nothing behind, and it works through a transaction pooler. It gives way to traffic (give-way.ts). */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { QueueError } from '../errors.ts'
+import { givingWay } from './give-way.ts'
 
 export interface Migration {
   readonly number: number
@@ -56,13 +57,10 @@ export function packagedMigrations(): readonly Migration[] {
 }
 
 /** Bring the database up to this package's version. Safe to call at every start, from any number of processes at once.
+ * @throws QueueError database_unavailable if others used the tables for two minutes on end
  * @throws QueueError schema_mismatch if the database is newer than this package, or was migrated with other files. */
-export async function install(pool: pg.Pool): Promise<InstallReport> {
-  const client = await pool.connect()
-  try {
-    await client.query('begin')
-    await client.query('set local statement_timeout = 0')
-    await client.query('select pg_advisory_xact_lock($1)', [installLock.toString()])
+export function install(pool: pg.Pool): Promise<InstallReport> {
+  return givingWay(pool, installLock, async (client) => {
     const known = await client.query(`select to_regclass('postbag.migration') is not null as installed`)
     if (!known.rows[0].installed) await client.query(ledger)
 
@@ -71,14 +69,8 @@ export async function install(pool: pg.Pool): Promise<InstallReport> {
       await client.query(migration.sql)
       await client.query(recordOf(migration))
     }
-    await client.query('commit')
     return { installed: missing, version: packagedMigrations().length }
-  } catch (error) {
-    await client.query('rollback').catch(() => {})
-    throw error
-  } finally {
-    client.release()
-  }
+  })
 }
 
 /** Everything that install would run, as one SQL script for other migration tools; from migration `from` on (1 is the first). */
@@ -127,24 +119,29 @@ const ourRelations = [
 /** Remove Postbag and every message in it.
  * @throws QueueError schema_mismatch if the schema holds tables that are not Postbag's: they would go with it. (A database user who is
  *   called postbag makes its own tables there, unless told otherwise: the schema named like the user comes first.) */
-export async function uninstall(pool: pg.Pool): Promise<void> {
-  const foreign = await pool.query<{ relname: string }>(
+export function uninstall(pool: pg.Pool): Promise<void> {
+  return givingWay(pool, installLock, async (client) => {
+    await refuseForeign(client)
+    await client.query('drop schema if exists postbag cascade')
+  })
+}
+
+async function refuseForeign(client: pg.ClientBase): Promise<void> {
+  const foreign = await client.query<{ relname: string }>(
     `select relname from pg_class
     where relnamespace = to_regnamespace('postbag') and relkind in ('r', 'p', 'v', 'm', 'f') and relname <> all ($1)
     order by relname`,
     [ourRelations],
   )
-  if (foreign.rows.length > 0) {
-    throw new QueueError(
-      'schema_mismatch',
-      `the schema postbag also holds ${foreign.rows.map(({ relname }) => relname).join(', ')}, not made by Postbag: ` +
-        'move them first (alter table … set schema public)',
-    )
-  }
-  await pool.query('drop schema if exists postbag cascade')
+  if (foreign.rows.length === 0) return
+  throw new QueueError(
+    'schema_mismatch',
+    `the schema postbag also holds ${foreign.rows.map(({ relname }) => relname).join(', ')}, not made by Postbag: ` +
+      'move them first (alter table … set schema public)',
+  )
 }
 
-async function missingMigrations(client: pg.PoolClient): Promise<readonly Migration[]> {
+async function missingMigrations(client: pg.ClientBase): Promise<readonly Migration[]> {
   const packaged = packagedMigrations()
   const found = await client.query<{ number: number; name: string; hash: string }>(
     'select number, name, hash from postbag.migration order by number',

@@ -1,4 +1,5 @@
 /* Errors as answers: RFC 9457 problem details with a stable code. */
+import { asUndone } from '../db/call.ts'
 import { errorStatus, QueueError } from '../errors.ts'
 import type { Problem } from '../wire.ts'
 
@@ -7,7 +8,7 @@ export function problemOf(error: unknown, requestId: string | undefined): Proble
   const { code, message: detail } =
     error instanceof QueueError
       ? error
-      : new QueueError('internal', 'something went wrong here; the request id finds it in the log')
+      : (asUndone(error) ?? new QueueError('internal', 'something went wrong here; the request id finds it in the log'))
   return {
     type: 'about:blank',
     title: code.replaceAll('_', ' '),

@@ -72,6 +72,7 @@ const RULES: Readonly<Record<string, Rule>> = {
 const NODE_ALLOWED = [
   'functions/',
   'src/cli/',
+  'src/db/give-way.ts',
   'src/db/install.ts',
   'src/db/embedded',
   'src/webhooks/node/',

@@ -295,6 +295,16 @@ export async function waitsForLock(observer: Session, backend: number): Promise<
   })
 }
 
+/** Resolves when somebody waits for what the backend holds. */
+export async function isWaitedFor(observer: Session, backend: number): Promise<void> {
+  await eventually(`somebody waits for backend ${backend}`, async () => {
+    const { rows } = await observer.query('select from pg_stat_activity where $1 = any(pg_blocking_pids(pid))', [
+      backend,
+    ])
+    return rows.length > 0
+  })
+}
+
 /** Try again and again until there is something (true, a value, a list that is not empty); fails after ten seconds. */
 export async function eventually<T>(claim: string, look: () => Promise<T>): Promise<T> {
   const end = Date.now() + 10_000

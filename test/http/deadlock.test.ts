@@ -1,0 +1,31 @@
+/* A request that Postgres ends because it and another transaction wait for each other. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createDatabase } from '../support/database.ts'
+import { startOpenServer } from '../support/open-server.ts'
+import { backendOf, isWaitedFor, newQueue, on } from '../support/sql-verbs.ts'
+
+test('is told to try again, and has changed nothing', async (t) => {
+  const database = await createDatabase()
+  const [other, looker] = await Promise.all([database.connect(), database.connect()])
+  // It is the request that looks for the deadlock, and finds it.
+  await other.query(`set deadlock_timeout = '1h'`)
+  const queue = await newQueue(database.pool)
+  await on(database.pool, queue).send('stays')
+  const pid = await backendOf(other)
+  const server = await startOpenServer(database.url)
+  t.after(() => server.stop())
+  await other.query('begin')
+  await other.query('select from postbag.message for update')
+
+  const request = fetch(`${server.url}/v1/queues/${queue}`, { method: 'DELETE' })
+  await isWaitedFor(looker, pid)
+  await other.query('select from postbag.queue where name = $1 for update', [queue])
+  const answer = await request
+
+  assert.equal(answer.status, 503)
+  assert.equal(answer.headers.get('retry-after'), '1')
+  assert.equal(((await answer.json()) as { code: string }).code, 'database_unavailable')
+  await other.query('rollback')
+  assert.equal((await fetch(`${server.url}/v1/queues/${queue}`)).status, 200)
+})
