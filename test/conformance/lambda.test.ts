@@ -12,6 +12,8 @@ for (const { front, handler, buffers } of [
 ] as const) {
   conformanceOf({
     name: `AWS Lambda behind ${front}`,
+    // Each request at the same time is a process more.
+    concurrency: 4,
     cannot: ['sees clients leave', 'hands on large requests', 'hands on broken text', ...buffers],
     start: ({ databaseUrl, secret, webhooks, onLog }) =>
       startLambda(entry, {

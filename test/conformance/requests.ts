@@ -3,9 +3,7 @@ import assert from 'node:assert/strict'
 import type { ReplyResponse, RequestResponse } from '../../src/wire.ts'
 import { assertProblem, type Case, call, json, requestOf, type Target, tokenFor } from './target.ts'
 import { newQueue, queueNamed, type TestQueue } from './test-queue.ts'
-
-/** More than any answer takes that does not wait, on a busy machine. */
-const soonMillis = 3000
+import { soonMillis } from './waits.ts'
 
 async function request(queue: TestQueue, body: object, status = 200): Promise<RequestResponse> {
   return json<RequestResponse>(await queue.post('request', { body }), status)
@@ -82,7 +80,7 @@ export const requestCases: readonly Case[] = [
       json(await fetchReply(target, queue, id, '?waitSeconds=0.3'), 202)
 
       const millis = performance.now() - started
-      assert.ok(millis > 500 && millis < 2 * soonMillis, `${millis} ms`)
+      assert.ok(millis > 500 && millis < soonMillis, `${millis} ms`)
     },
   },
   {

@@ -7,6 +7,7 @@ import { type EventStream, type ServerEvent, streamOf } from './event-stream.ts'
 import { lineOf } from './request-log.ts'
 import { assertProblem, type Case, call, requestOf, type Target, tokenFor } from './target.ts'
 import { newQueue, type TestQueue } from './test-queue.ts'
+import { soonMillis } from './waits.ts'
 
 const open = (target: Target, queue: TestQueue, query = '') => streamOf(target, `${queue.path}/stream${query}`)
 
@@ -141,7 +142,7 @@ export const streamCases: readonly Case[] = [
 
       assert.deepEqual(await stream.rest(), [])
       const millis = performance.now() - started
-      assert.ok(millis > 2900 && millis < 6000, `${millis} ms`)
+      assert.ok(millis > 2900 && millis < soonMillis, `${millis} ms`)
       assert.ok(stream.comments.length >= 2, stream.comments.join())
       assert.ok(stream.comments.every((comment) => comment === 'heartbeat'))
     },
@@ -287,7 +288,7 @@ export const streamCases: readonly Case[] = [
       await target.leave(`${queue.path}/stream`, requestOf(target, 'GET', { headers }), 500)
 
       const line = await lineOf(target, headers['x-request-id'])
-      assert.ok(line.millis < 5000, `${line.millis} ms`)
+      assert.ok(line.millis < soonMillis, `${line.millis} ms`)
       assert.deepEqual([line.level, line.error], ['info', undefined])
       await queue.send({ body: 1 })
       assert.equal((await queue.receiveOne()).attempts, 1)

@@ -12,6 +12,8 @@ export interface Runtime {
   readonly name: string
   /** What the platform cannot do: other claims hold there instead. */
   readonly cannot?: readonly Ability[]
+  /** How many cases run at once. */
+  readonly concurrency?: number
   /** Start a server over the database with access by token. */
   start(options: {
     readonly databaseUrl: string
@@ -32,14 +34,14 @@ function answerByPath({ path }: ReceivedRequest, response: ServerResponse): void
   response.writeHead(Number(/\/(\d{3})$/.exec(path)?.[1] ?? 200), { 'x-receiver': 'ours' }).end('thanks')
 }
 
-/** How many cases run at once. */
-const concurrency = 8
+/** How many cases run at once, unless a runtime says otherwise. */
+const usualConcurrency = 8
 
 /** Of one case, in milliseconds. */
 const timeout = 30_000
 
 export function conformanceOf(runtime: Runtime): void {
-  const { name, cannot = [] } = runtime
+  const { name, cannot = [], concurrency = usualConcurrency } = runtime
   const held = cases.filter(
     ({ needs = [], without }) =>
       ![needs].flat().some((ability) => cannot.includes(ability)) && (!without || cannot.includes(without)),
