@@ -59,6 +59,28 @@ test('a window of 0 s lets every send through', async () => {
   assert.deepEqual(bodies(await on(pool, queue).peek()), [1, 2])
 })
 
+test('a window of 0 s lets every message of a batch through, which may be of several senders, also by content', async () => {
+  const byId = on(pool, await newQueue(pool, { dedup_window: '0 s' }))
+  const byContent = on(pool, await newQueue(pool, { dedup_window: '0 s', dedup_by: 'content' }))
+
+  const sent = [
+    ...(await byId.sendBatch([1, 2].map((body) => ({ body, dedupId: 'one' })))),
+    ...(await byContent.sendBatch([1, 1].map((body) => ({ body })))),
+  ]
+
+  assert.deepEqual(
+    sent.map(({ duplicate }) => duplicate),
+    [false, false, false, false],
+  )
+  assert.deepEqual(
+    [bodies(await byId.peek()), bodies(await byContent.peek())],
+    [
+      [1, 2],
+      [1, 1],
+    ],
+  )
+})
+
 test('ids are those of their queue, and told apart by case and by accent', async () => {
   const [one, other] = [await newQueue(pool), await newQueue(pool)]
 

@@ -84,6 +84,23 @@ test('a send for which not enough can be dropped, because too much is leased, is
   assert.deepEqual([(await verbs.peek(99)).length, (await small.peek(99)).length], [10, 2])
 })
 
+for (const limit of [{ max_messages: 2 }, { max_bytes: 2 }]) {
+  test(`what others are dropping at the same time makes room: ${Object.keys(limit)}`, async () => {
+    const queue = await newQueue(pool, { ...limit, overflow: 'drop-oldest' })
+    const verbs = on(pool, queue)
+    const open = await db.connect()
+    await verbs.sendBatch(numbers(1, 2))
+    await open.query('begin')
+    await on(open, queue).sendBatch(numbers(3, 4))
+
+    await verbs.send(5)
+    await open.query('commit')
+    await verbs.send(6)
+
+    assert.deepEqual(bodies(await verbs.peek()), [5, 6])
+  })
+}
+
 test('what was moved into a queue while another transaction counted it counts', async () => {
   const queue = await newQueue(pool, { max_messages: 5 })
   const source = on(pool, await newQueue(pool, { dead_letter_queue: queue }))
