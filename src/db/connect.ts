@@ -2,6 +2,7 @@
 import { CompiledQuery } from 'kysely'
 import pg from 'pg'
 import type { Executor } from './call.ts'
+import { cancel } from './cancel.ts'
 import { through } from './through.ts'
 
 export type { Executor } from './call.ts'
@@ -13,8 +14,8 @@ export interface ConnectOptions {
   readonly maxConnections?: number
   /** How long to wait for a connection before the database counts as away, in milliseconds. Defaults to 5000. */
   readonly connectTimeoutMillis?: number
-  /** How long to wait for the answer to a statement before the database counts as away, in milliseconds; whether it was carried out is then not
-   * known. Defaults to for ever, as a migration may take its time. Too short: the purge of a huge queue goes on unheard; too long: so long
+  /** How long to wait for the answer to a statement before the database counts as away, in milliseconds. The server is then told to end it; whether it
+   * was carried out is not known. Defaults to for ever, as a migration may take its time. Too short: a huge queue cannot be purged; too long: so long
    * does a request hang whose connection was lost without a word. */
   readonly answerTimeoutMillis?: number
   /** After how long a connection that nobody uses is closed, in milliseconds; 0: never. Defaults to 10000. */
@@ -36,8 +37,12 @@ class LastingPool extends pg.Pool {
       if (!isRefusal(error)) broken = error as Error
       throw error
     } finally {
-      client.off('error', lose)
-      client.release(broken)
+      const release = () => {
+        client.off('error', lose)
+        client.release(broken)
+      }
+      if (isOverdue(broken)) void cancel(client).then(release)
+      else release()
     }
   }
 
@@ -51,6 +56,11 @@ class LastingPool extends pg.Pool {
       })
     })
   }
+}
+
+/** Whether the answer did not come in time, and the statement may still run. */
+function isOverdue(error: Error | undefined): boolean {
+  return error?.message === 'Query read timeout'
 }
 
 /** Whether an error is about what the statement wants, and not about its connection, its session or the server. */

@@ -5,6 +5,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
 import { connect } from '../../src/db/connect.ts'
 import { createDatabase } from '../support/database.ts'
+import { eventually, newQueue, on } from '../support/sql-verbs.ts'
 
 const { url, pool: observer } = await createDatabase()
 
@@ -41,6 +42,29 @@ test('a connection that breaks under a statement is not used again', async (t) =
 
   assert.equal(new Set([first, second, third]).size, 3)
   assert.equal(pool.totalCount, 1)
+})
+
+test('a statement whose answer is given up is ended, and takes no connection more', async (t) => {
+  const database = await createDatabase()
+  const pool = connect(database.url, { maxConnections: 2, answerTimeoutMillis: 200 })
+  t.after(() => pool.end())
+  const queue = await newQueue(database.pool)
+  await on(database.pool, queue).send('not lost')
+  const open = await database.connect()
+  await open.query('begin')
+  await open.query('lock table postbag.message')
+
+  for (let tries = 0; tries < 6; tries++)
+    await assert.rejects(pool.query('select * from postbag.receive($1)', [queue]), /timeout/)
+  await eventually('nobody waits for the lock', async () => {
+    const { rows } = await open.query(
+      'select from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())',
+    )
+    return rows.length === 0
+  })
+  await open.query('commit')
+
+  assert.equal((await on(database.pool, queue).receive())[0]?.attempts, 1)
 })
 
 test('a connection that the server ends in the moment in which it is ready is an error of the statement, not the end of the process', async (t) => {
