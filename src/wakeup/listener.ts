@@ -66,9 +66,10 @@ const listening = 'listen: a notification to itself arrived'
 const atRest = 'listen, when somebody waits: a notification to itself arrived'
 const unheard = `a notification to itself did not arrive within ${trialMillis / 1000} s: is a transaction pooler in between? Set DATABASE_DIRECT_URL`
 
-/* A server's own limits must not end what is to stay; and with a snapshot taken before it watches it would not see what came before. */
+/* A server's own limits must not end what is to stay; and with a snapshot taken before it watches it would not see what came before. Said only
+ * once it is known that the session is ours: behind a transaction pooler it is everybody's, and would stay like that. */
 const settings = `set statement_timeout = 0; set lock_timeout = 0; set idle_session_timeout = 0;
-  set default_transaction_isolation = 'read committed'; listen postbag`
+  set default_transaction_isolation = 'read committed'`
 
 export function createListener({ url, executor, pingMillis, say }: ListenerOptions, events: ListenerEvents): Listener {
   let mode = 'not known yet: it is being tried whether a notification arrives'
@@ -101,8 +102,10 @@ export function createListener({ url, executor, pingMillis, say }: ListenerOptio
     made.on('notification', ({ payload = '' }) => isReady && events.onNotification(payload))
     try {
       await made.connect()
-      await made.query(settings)
+      await made.query('listen postbag')
       const isHeard = await hears(made)
+      if (client !== made) return
+      await made.query(isHeard ? settings : 'unlisten postbag')
       if (client !== made) return
       if (!isHeard) {
         lose(made, unheard)

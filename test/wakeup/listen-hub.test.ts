@@ -9,7 +9,6 @@ import { createPollHub } from '../../src/wakeup/poll-hub.ts'
 import { createDatabase } from '../support/database.ts'
 import { newQueue, on, receipts } from '../support/sql-verbs.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
-import { startTransactionPooler } from '../support/transaction-pooler.ts'
 import { until } from '../support/until.ts'
 import { createWaiting, listenerRests, listenerSettles, listeners, watchers } from './waiting.ts'
 
@@ -340,20 +339,6 @@ describe('at its start', () => {
     await until('the end of the connection', async () =>
       (await listeners(own.database.pool)).length === 0 ? true : undefined,
     )
-  })
-
-  test('a transaction pooler is recognised, and named as what may be the reason', async () => {
-    const database = await createDatabase()
-    const pooler = await startTransactionPooler(database.url)
-    const own = await createWaiting(database, { url: pooler.url })
-
-    await until('the mode', async () => own.hub.mode.startsWith('poll') || undefined)
-
-    assert.match(
-      own.hub.mode,
-      /^poll: a notification to itself did not arrive within 2 s: is a transaction pooler in between\? Set DATABASE_DIRECT_URL$/,
-    )
-    await pooler.stop()
   })
 
   test('a database that is away is no reason to fail, and is said; who waits later is served', async () => {
