@@ -6,6 +6,7 @@ const sources: Readonly<Record<string, string>> = {
   postbag: '../src/index.ts',
   'postbag/client': '../src/client/index.ts',
   'postbag/node': '../functions/node.ts',
+  'postbag/local': '../functions/local.ts',
   'postbag/endpoints': '../src/client/endpoints.ts',
   'postbag/sqs-handler': '../src/client/sqs-handler.ts',
   'postbag/webhooks': '../src/webhooks/signing/index.ts',

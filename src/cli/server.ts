@@ -45,9 +45,9 @@ export function queuePath(queue: string): string {
 
 /** Find Postbag, do the work, and leave nothing open. */
 export async function useServer(given: ServerOptions, work: (server: Server) => Promise<void>): Promise<void> {
-  const { databaseUrl, port } = serverConfig({ DATABASE_URL: process.env['DATABASE_URL'], PORT: process.env['PORT'] })
   if (given.url) return work(serverOver({ url: given.url, token: given.token, fetch: fetchOrWhy }))
 
+  const { databaseUrl, port } = serverConfig({ DATABASE_URL: process.env['DATABASE_URL'], PORT: process.env['PORT'] })
   if (databaseUrl === undefined) {
     const url = `http://127.0.0.1:${port}`
     try {

@@ -79,7 +79,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     const login = `postgres://postgres:${await readFile(join(dataDir, 'password'), 'utf8')}@127.0.0.1:${port}`
     await createDatabase(`${login}/postgres`, database)
     const url = `${login}/${database}`
-    await writeFile(join(dataDir, 'url'), url, { mode: 0o600 })
+    // Whole or not at all, also where the disk is full.
+    await writeFile(join(dataDir, 'url.new'), url, { mode: 0o600 })
+    await rename(join(dataDir, 'url.new'), join(dataDir, 'url'))
     return { url, pid: child.pid as number, ended, stop }
   } catch (error) {
     await stop()
@@ -89,7 +91,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
 /** The url of the database that a process on this data folder runs, or last ran; undefined if there was none. */
 export async function embeddedUrl(dataDir: string): Promise<string | undefined> {
-  return readFile(join(dataDir, 'url'), 'utf8').catch(() => undefined)
+  return (await readFile(join(dataDir, 'url'), 'utf8').catch(() => '')) || undefined
 }
 
 async function initialise({ native, home, user }: Server, cluster: string, dataDir: string): Promise<void> {

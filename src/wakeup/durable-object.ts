@@ -21,6 +21,9 @@ export interface HubEnv {
   readonly HUB_LINGER_SECONDS?: string
 }
 
+/** How long a statement of the hub's may take, in milliseconds; then its connection counts as dead. */
+const answerTimeoutMillis = 10_000
+
 export class WakeupHub extends DurableObject<HubEnv> {
   #made: Hub | undefined
 
@@ -30,7 +33,7 @@ export class WakeupHub extends DurableObject<HubEnv> {
     this.#made ??= createListenHub({
       url,
       // (Through Hyperdrive, so that it shows whether what is sent there is heard here.)
-      executor: connect(this.env.HYPERDRIVE?.connectionString ?? url, { maxConnections: 1 }),
+      executor: connect(this.env.HYPERDRIVE?.connectionString ?? url, { maxConnections: 1, answerTimeoutMillis }),
       lingerMillis: Number(this.env.HUB_LINGER_SECONDS ?? 60) * 1000,
       say: (wakeUp) => console.log(JSON.stringify({ time: new Date().toISOString(), level: 'info', wakeUp })),
     })

@@ -243,8 +243,13 @@ export function createListener({ url, executor, pingMillis, say }: ListenerOptio
 function ping(client: pg.Client, patienceMillis: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const sync = {
+      // (Set by pg: it ends the clock of the time-out.)
+      callback: () => {},
       submit: (connection: pg.Connection) => connection.sync(),
-      handleReadyForQuery: () => resolve(),
+      handleReadyForQuery() {
+        sync.callback()
+        resolve()
+      },
       handleError: () => reject(new Error(`no answer to a ping within ${patienceMillis / 1000} s`)),
       query_timeout: patienceMillis,
     }

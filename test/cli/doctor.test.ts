@@ -208,6 +208,13 @@ describe('LISTEN', () => {
     assert.match(wild.join(), /^problem: DATABASE_DIRECT_URL cannot be reached: Invalid URL\./)
   })
 
+  test('on the same database is recognised, though its sessions keep another time', async () => {
+    const url = await healthyDatabase()
+    const directUrl = `${url}?options=${encodeURIComponent('-c timezone=Asia/Tokyo')}`
+
+    assert.match((await found(url, 'listen', { directUrl })).join(), /^ok: LISTEN works on DATABASE_DIRECT_URL/)
+  })
+
   /** Passes everything on but notifications, as a listener behind a transaction pooler sees it. */
   async function deafProxy(t: TestContext, url: string): Promise<string> {
     const { port, hostname } = new URL(url)

@@ -33,6 +33,13 @@ test('data and address stay the same from one start to the next', async () => {
   assert.equal(await embeddedUrl(dataDir), second.url)
 })
 
+test('an address that could not be written, for the disk was full, is none', async () => {
+  const dataDir = await newFolder()
+  await writeFile(join(dataDir, 'url'), '')
+
+  assert.equal(await embeddedUrl(dataDir), undefined)
+})
+
 test('a start after kill -9 of the owner finds everything, though the old server was still running', async () => {
   const dataDir = await newFolder()
   const owner = await startOwner(dataDir)

@@ -219,8 +219,8 @@ describe('the horizon', () => {
 describe('the tables', () => {
   test('must have autovacuum', async () => {
     const database = await createDatabase()
-    await database.pool.query('alter table postbag.message set (autovacuum_enabled = false)')
-    await database.pool.query('alter table postbag.dedup set (toast.autovacuum_enabled = false)')
+    await database.pool.query('alter table postbag.message set (autovacuum_enabled = off, vacuum_truncate = off)')
+    await database.pool.query('alter table postbag.dedup set (toast.autovacuum_enabled = no)')
 
     const findings = await found(database.url, {}, 'tables')
 

@@ -10,7 +10,8 @@ interface Identity {
   readonly started: string
 }
 
-const whoAreYou = 'select current_database() as database, pg_postmaster_start_time()::text as started'
+const whoAreYou =
+  'select current_database() as database, extract(epoch from pg_postmaster_start_time())::text as started'
 
 export const listen: Topic = {
   name: 'listen',

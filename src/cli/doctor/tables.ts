@@ -53,7 +53,10 @@ export const tables: Topic = {
       `select
         known.relname as name,
         options.given as options,
-        coalesce(toast.reloptions @> '{autovacuum_enabled=false}', false) as toast_off,
+        exists (
+          select from pg_options_to_table(toast.reloptions) as given
+          where given.option_name = 'autovacuum_enabled' and not given.option_value::boolean
+        ) as toast_off,
         greatest(stats.n_live_tup, known.reltuples, 0)::double precision as live,
         stats.n_dead_tup::double precision as dead,
         least(
@@ -73,7 +76,11 @@ export const tables: Topic = {
       join pg_stat_user_tables as stats on stats.relid = known.oid
       left join pg_class as toast on toast.oid = known.reltoastrelid
       cross join lateral (
-        select coalesce(jsonb_object_agg(given.option_name, given.option_value), '{}') as given
+        -- (As it was typed: off, no and 0 are false, too.)
+        select coalesce(jsonb_object_agg(given.option_name, case
+          when given.option_name in ('autovacuum_enabled', 'vacuum_truncate') then given.option_value::boolean::text
+          else given.option_value
+        end), '{}') as given
         from pg_options_to_table(known.reloptions) as given
       ) as options
       where known.relnamespace = (select relnamespace from pg_class where oid = 'postbag.message'::regclass)

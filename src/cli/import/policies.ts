@@ -52,11 +52,12 @@ function saysSomething({ settings }: Pick<PolicyConfig, 'settings'>): boolean {
   return Object.keys(settings).length > 0
 }
 
-/** Of two that speak of the same queue: the lower of what is counted, else what the second says. */
+/** Of two that speak of the same queue: the lower of what is counted (a delivery limit below 0 is none), else what the second says. */
 export function lower(first: Raw, second: Raw): Raw {
   const both = counted.flatMap((name) => {
     const values = [first[name], second[name]].filter((value) => typeof value === 'number')
-    return values.length === 2 ? [[name, Math.min(...values)]] : []
+    const isWithoutLimit = name === 'delivery-limit' && values.some((value) => value < 0)
+    return values.length === 2 ? [[name, (isWithoutLimit ? Math.max : Math.min)(...values)]] : []
   })
   return { ...first, ...second, ...Object.fromEntries(both) }
 }

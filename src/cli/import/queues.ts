@@ -69,7 +69,11 @@ export function planQueue(
   }
 
   const own = settingsOf(raw, subject, known, report)
-  const was = withOverflow(settingsOf(lower(byPolicy, raw), subject, known, unreported))
+  // Of a quorum queue a policy's overflow holds, whatever the queue says: https://www.rabbitmq.com/docs/quorum-queues
+  const { overflow = raw['overflow'] } = type === 'quorum' ? byPolicy : {}
+  const was = withOverflow(
+    settingsOf({ ...lower(byPolicy, raw), ...(overflow !== undefined && { overflow }) }, subject, known, unreported),
+  )
   const added = difference(was, settled(policies.planned, name, own))
   const unlike = Object.keys(added).filter((field) => field !== 'overflow')
   if (unlike.length > 0) {

@@ -89,6 +89,8 @@ function modelled(
       .toSorted((one, other) => other.priority - one.priority)[0]?.definition ?? {}
   const [byPolicy, byOperator] = [chosen(all), chosen(operators)]
   const said = (word: string) => given[`x-${word}`] ?? byOperator[word] ?? byPolicy[word]
+  // Of a quorum queue, policies come first: rabbit_quorum_queue.erl.
+  const overflow = (type === 'quorum' && (byOperator['overflow'] ?? byPolicy['overflow'])) || said('overflow')
   const limit = (word: string) => lowest(given[`x-${word}`], byOperator[word], byPolicy[word])
 
   const [ttl, length, returns] = [limit('message-ttl'), limit('max-length'), limit('delivery-limit')]
@@ -98,7 +100,7 @@ function modelled(
     ttl: ttl === null ? null : ttl / 1000,
     maxMessages: length,
     // (Only of interest where there is a limit.)
-    overflow: length === null ? null : said('overflow') === 'reject-publish' ? 'reject' : 'drop-oldest',
+    overflow: length === null ? null : overflow === 'reject-publish' ? 'reject' : 'drop-oldest',
     maxAttempts: type === 'classic' ? null : returns === null ? 21 : returns + 1,
     deadLetterQueue: toQueue ? key : null,
     deadLetterExchange: exchange === undefined || toQueue ? null : exchange === '' ? 'default' : exchange,

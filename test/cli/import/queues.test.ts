@@ -149,3 +149,26 @@ test('quorum queues of RabbitMQ 4 have its default limit, unless they or a polic
   assert.deepEqual(attempts('4.1.0'), [21, 3, undefined])
   assert.deepEqual(attempts('3.13.7'), [undefined, 3, undefined])
 })
+
+for (const [own, policy, settings] of [
+  // (The policy's.)
+  [{ 'x-delivery-limit': -1 }, { 'delivery-limit': 5 }, {}],
+  [{ 'x-delivery-limit': 5 }, { 'delivery-limit': -1 }, { maxAttempts: 6 }],
+  [{ 'x-delivery-limit': 5 }, { 'delivery-limit': 2 }, { maxAttempts: 3 }],
+  [
+    { 'x-max-length': 10, 'x-overflow': 'drop-head' },
+    { overflow: 'reject-publish' },
+    { maxMessages: 10, overflow: 'reject' },
+  ],
+] as const) {
+  test(`a quorum queue with ${JSON.stringify(own)} under a policy with ${JSON.stringify(policy)} gets of its own ${JSON.stringify(settings)}`, () => {
+    const { definitions } = read({
+      queues: [{ name: 'q', arguments: { 'x-queue-type': 'quorum', ...own } }],
+      policies: [{ name: 'p', pattern: '.*', 'apply-to': 'all', definition: policy }],
+    })
+
+    const [{ maxAttempts, maxMessages, overflow } = {}] = definitions.queues
+    const has = { maxAttempts, maxMessages, overflow }
+    assert.deepEqual(Object.fromEntries(Object.entries(has).filter(([, value]) => value !== undefined)), settings)
+  })
+}
