@@ -18,6 +18,8 @@ describe('send', () => {
       { body: 'plain' },
       { body: 'plain', encoding: 'text' },
       { body: everyByte },
+      { body: everyByte.buffer },
+      { body: new DataView(everyByte.buffer, 255, 2) },
       { body: undefined },
     ])
 
@@ -26,6 +28,8 @@ describe('send', () => {
       { body: 'plain' },
       { body: 'plain', encoding: 'text' },
       { body: Buffer.from(everyByte).toString('base64'), encoding: 'base64' },
+      { body: Buffer.from(everyByte).toString('base64'), encoding: 'base64' },
+      { body: '/wA=', encoding: 'base64' },
       { body: null },
     ])
   })

@@ -114,7 +114,7 @@ describe('a server', () => {
 
     await server.stop()
 
-    assert.ok(performance.now() - started < 3000)
+    assert.ok(performance.now() - started < 10_000)
     assert.deepEqual(await (await waiting).json(), { messages: [] })
     await assert.rejects(fetch(`${server.url}/healthz`))
   })
@@ -163,7 +163,7 @@ describe('a server', () => {
     const stopped = server.stop()
 
     assert.equal(await whole, 'retry: 1000\n\n')
-    assert.ok(performance.now() - started < 3000)
+    assert.ok(performance.now() - started < 10_000)
     await stopped
     assert.ok(performance.now() - started < 12_000)
     const { rows } = await database.pool.query(

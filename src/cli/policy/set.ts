@@ -18,7 +18,7 @@ export function addPolicySet(group: Command): void {
   const command = group
     .command('set')
     .description('Set defaults for all queues whose name matches.')
-    .argument('<name>', 'letters, digits, ".", "_" and "-"')
+    .argument('<name>', 'letters, digits, ".", "_" and "-", the first a letter or digit')
     .argument('<pattern>', "such as 'orders.*'")
     .option('--json', 'as JSON')
     .addHelpText('after', help)

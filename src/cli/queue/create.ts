@@ -23,7 +23,7 @@ export function addQueueCreate(group: Command): void {
   const command = group
     .command('create')
     .description('Create a queue, or replace its settings.')
-    .argument('<name>', 'letters, digits, ".", "_" and "-"')
+    .argument('<name>', 'letters, digits, ".", "_" and "-", the first a letter or digit')
     .option('--json', 'as JSON')
     .addHelpText('after', help)
   withServerOptions(command).action(createQueue)
