@@ -47,9 +47,14 @@ export async function verifyToken(secret: string, token: string): Promise<readon
   return scopes
 }
 
+/** How far the clock of who makes a token may be ahead of this one, in seconds. */
+const clockTolerance = 60
+
 async function verifiedClaims(secret: string, token: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    return await verify(token, secret, 'HS256')
+    const claims = await verify(token, secret, { alg: 'HS256', iat: false })
+    if (typeof claims.iat === 'number' && claims.iat > Date.now() / 1000 + clockTolerance) throw new Error('made later')
+    return claims
   } catch (error) {
     if (error instanceof Error && error.name === 'JwtTokenExpired') {
       throw new QueueError('token_expired', 'the token has expired: make a new one with "postbag token"')
@@ -98,9 +103,20 @@ export function allows(scopes: readonly string[], action: Action, name: string):
   })
 }
 
+/** Whether a pattern in which `*` stands for any characters fits: each part is taken where it stands first. (A regular expression would try
+ * all other places, too, and with some stars never end.) */
 function matches(pattern: string, name: string): boolean {
-  const parts = pattern.split('*').map((part) => part.replace(/[.\\+?^${}()|[\]]/g, '\\$&'))
-  return new RegExp(`^${parts.join('.*')}$`).test(name)
+  const [first = '', ...parts] = pattern.split('*')
+  const last = parts.pop()
+  if (last === undefined) return name === first
+  if (!name.startsWith(first)) return false
+  let end = first.length
+  for (const part of parts) {
+    const at = name.indexOf(part, end)
+    if (at < 0) return false
+    end = at + part.length
+  }
+  return name.length - last.length >= end && name.endsWith(last)
 }
 
 function epochSeconds(date: Date): number {

@@ -84,6 +84,15 @@ test('a send for which not enough can be dropped, because too much is leased, is
   assert.deepEqual([(await verbs.peek(99)).length, (await small.peek(99)).length], [10, 2])
 })
 
+test('a batch of small messages takes the place of a large one', async () => {
+  const verbs = on(pool, await newQueue(pool, { max_bytes: 100, overflow: 'drop-oldest' }))
+  await verbs.send('x'.repeat(90))
+
+  await verbs.sendBatch(numbers(10, 25))
+
+  assert.equal((await verbs.peek(99)).length, 16)
+})
+
 for (const limit of [{ max_messages: 2 }, { max_bytes: 2 }]) {
   test(`what others are dropping at the same time makes room: ${Object.keys(limit)}`, async () => {
     const queue = await newQueue(pool, { ...limit, overflow: 'drop-oldest' })
