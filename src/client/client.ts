@@ -35,7 +35,8 @@ export class Client {
     this.#connection = connection
   }
 
-  /** The queue of that name: 1 – 80 letters, digits, ".", "_" and "-", the first a letter or digit. Asks the server nothing; `create()` makes the queue. */
+  /** The queue of that name: 1 – 80 letters, digits, ".", "_" and "-", the first a letter or digit. Asks the server nothing; `create()` makes
+   * the queue. */
   queue(name: string): Queue
   /** With a schema (Zod, Valibot, ArkType … any Standard Schema), bodies are checked and typed: a send of anything else throws
    * `request_invalid`; a received message of anything else throws it when its body is read, and consume nacks it. What is sent and

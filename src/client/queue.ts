@@ -94,8 +94,8 @@ export class Queue<Input = unknown, Output = Input> {
     return redriveAll(this.#remote, request, options)
   }
 
-  /** Send one message: any JSON value, a string as plain text with `encoding: 'text'`, or bytes as a Uint8Array, an ArrayBuffer or what looks into one; up to 1 MiB. When this
-   * resolves, the message is committed. Retries send it once, as long as the queue's dedup window is not 0. */
+  /** Send one message: any JSON value, a string as plain text with `encoding: 'text'`, or bytes as a Uint8Array, an
+   * ArrayBuffer or what looks into one; up to 1 MiB. When this resolves, the message is committed. Retries send it once, as long as the queue's dedup window is not 0. */
   async send(body: Input, { signal, ...message }: SendOptions = {}): Promise<SentMessage> {
     const [sent] = await this.sendBatch([{ ...message, body }], { signal })
     return sent as SentMessage

@@ -70,10 +70,9 @@ export function planQueue(
 
   const own = settingsOf(raw, subject, known, report)
   // Of a quorum queue a policy's overflow holds, whatever the queue says: https://www.rabbitmq.com/docs/quorum-queues
-  const { overflow = raw['overflow'] } = type === 'quorum' ? byPolicy : {}
-  const was = withOverflow(
-    settingsOf({ ...lower(byPolicy, raw), ...(overflow !== undefined && { overflow }) }, subject, known, unreported),
-  )
+  const { overflow } = byPolicy
+  const policyFirst = type === 'quorum' && overflow !== undefined ? { overflow } : {}
+  const was = withOverflow(settingsOf({ ...lower(byPolicy, raw), ...policyFirst }, subject, known, unreported))
   const added = difference(was, settled(policies.planned, name, own))
   const unlike = Object.keys(added).filter((field) => field !== 'overflow')
   if (unlike.length > 0) {
