@@ -87,6 +87,7 @@ export interface PostbagBody {
 }
 
 export interface PostbagBodyRound {
+  is_only: Generated<boolean>;
   next_id: Int8;
 }
 

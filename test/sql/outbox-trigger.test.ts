@@ -313,6 +313,40 @@ test('a trigger made by hand works, and one that lacks what is needed says what 
   await assert.rejects(pool.query(`truncate ${table}`), { code: 'PB002', message: /for insert, update or delete/ })
 })
 
+test('a table may call its columns like anything that the trigger speaks of', async () => {
+  const queue = await newQueue(pool)
+  const names = ['changed', 'old_rows', 'new_rows', 'before', 'after', 'queue', 'options', 'message', 'messages', 'row']
+  await pool.query(`create table speaking (id integer, ${names.map((name) => `"${name}" jsonb`).join()})`)
+  await sendChanges('speaking', queue, { images: ['after'] })
+  const of = (id: number, value: unknown) => ({ id, ...Object.fromEntries(names.map((name) => [name, value])) })
+
+  await pool.query(`insert into speaking (id) values (1), (2)`)
+  await pool.query(`update speaking set ${names.map((name) => `"${name}" = '{"is": "set"}'`).join()} where id = 2`)
+  await pool.query('delete from speaking where id = 1')
+
+  assert.deepEqual(
+    bodies(await arrived(queue)).map((body) => (body as { after: object }).after),
+    [of(1, null), of(2, null), of(2, { is: 'set' }), null],
+  )
+})
+
+test('a group column may be empty, and one that is too long for a group is named', async () => {
+  const [queue, table] = [await newQueue(pool), await newTable()]
+  await sendChanges(table, queue, { group_column: 'status' })
+
+  await pool.query(`insert into ${table} (id, status) values (1, ''), (2, null), (3, ' '), (4, $1)`, ['x'.repeat(128)])
+  const tooLong = pool.query(`update ${table} set status = $1 where id = 1`, ['x'.repeat(129)])
+
+  await assert.rejects(tooLong, {
+    code: 'PB002',
+    message: `column "status" of table "${table}" must have at most 128 characters, as it is the group of its messages, got 129`,
+  })
+  assert.deepEqual(
+    (await arrived(queue)).map(({ group_key }) => group_key),
+    [null, null, ' ', 'x'.repeat(128)],
+  )
+})
+
 test('row-level security of the table hides no row from the messages', async () => {
   const [queue, table, session] = [await newQueue(pool), await newTable(), await db.connect()]
   await sendChanges(table, queue)
