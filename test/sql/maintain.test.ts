@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
+import { planNodes, readsOf } from '../support/sql-plans.ts'
 import { at, bodies, call, eventually, maintain, newQueue, on, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -155,6 +156,27 @@ test('four at once remove everything once', async () => {
   const first = results.reduce((sum, result) => sum + result.expired, 0)
   const { expired } = await on(pool, queue).maintain(1000, at(100))
   assert.equal(first + expired, 1000)
+})
+
+test('a queue at rest costs next to nothing, whatever it holds', async () => {
+  const { pool, connect } = await createDatabase()
+  const queues = await Promise.all(Array.from({ length: 50 }, () => newQueue(pool)))
+  const messages = [{ body: 1 }, { body: 2, ttlSeconds: 3600, dedupId: 'a' }, { body: 3, group: 'g' }]
+  for (const queue of queues) await on(pool, queue).sendBatch(messages, { now: at(0) })
+  await on(pool, queues[0] ?? '').sendBatch(Array(1000).fill({ body: 1 }), { now: at(0) })
+  const session = await connect()
+
+  await session.query(`set track_functions = 'pl'; begin`)
+  const nodes = await planNodes(session, () => maintain(session, { now: at(1) }))
+  const { rows } = await session.query(
+    `select calls from pg_stat_xact_user_functions where schemaname = 'postbag' and funcname = 'tidy'`,
+  )
+  await session.query('commit')
+
+  assert.deepEqual(rows, [])
+  // (The walk over the queues that have messages, for those that are gone, goes by the primary key.)
+  const unexpected = (read: string) => !/^Index (Only )?Scan (\w+_by_expiry|message_pkey)$/.test(read)
+  assert.deepEqual([...readsOf('message', nodes), ...readsOf('dedup', nodes)].filter(unexpected), [])
 })
 
 for (const max_messages of [0, 100_001, null]) {
