@@ -149,9 +149,37 @@ function databaseAddress(env: Environment): string {
 function address(env: Environment, name: string): string | undefined {
   const given = env[name]
   if (!given) return undefined
-  if (/^postgres(ql)?:\/\//.test(given)) return given
   // Not shown: it may hold a password.
-  throw new Error(`${name} must be an address that begins with postgres://`)
+  if (!isPostgres.test(given)) throw new Error(`${name} must be an address that begins with postgres://`)
+  refuseUnreadable(name, given)
+  return given
+}
+
+const isPostgres = /^postgres(ql)?:\/\//
+
+/** An address that the driver would refuse without saying which, or take for another: that of a host called like the user, say.
+ * @param name what it is called where it was given
+ * @throws Error with a sentence that says what to write; nothing of what is given. */
+export function refuseUnreadable(name: string, given: string): void {
+  if (!isPostgres.test(given) || isReadable(given)) return
+  throw new Error(
+    `${name} cannot be read: it must be postgres://user:password@host:port/database, with what is special in the password ` +
+      'percent-encoded: # as %23, / as %2F, ? as %3F, @ as %40, % as %25',
+  )
+}
+
+/** An @ behind the host, unless a parameter has it as its value: then what was taken for the host is not. */
+const lateAt = /^[^/]*\/\/[^/?]*[/?]([^?]*|[^=]*)@/
+
+function isReadable(address: string): boolean {
+  if (address.includes('#') || lateAt.test(address)) return false
+  try {
+    decodeURIComponent(address)
+  } catch {
+    return false
+  }
+  // (To the driver no host is this machine.)
+  return URL.canParse(address.replace('@/', '@localhost/'))
 }
 
 /** Defaults to false. */

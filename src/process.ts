@@ -2,7 +2,7 @@
  * a hub that the database tells of messages, a deliverer of webhooks, and the app. It opens nothing before a request needs it, but to try LISTEN once. The entries of platforms with
  * such processes (Node, Deno, Bun, Supabase Edge) put their server before it. */
 import { coalescing, createApp, type Log } from './app.ts'
-import type { AppConfig } from './config.ts'
+import { type AppConfig, refuseUnreadable } from './config.ts'
 import { connect, preparing } from './db/connect.ts'
 import { allEndpoints, type Hub, type Waiter } from './wakeup/hub.ts'
 import { createListenHub } from './wakeup/listen-hub.ts'
@@ -57,6 +57,7 @@ const shortDrainSeconds = 10
 /** After that a deliverer looks without being told: an hour. */
 const longestRestMillis = 3_600_000
 
+/** @throws Error for an address that cannot be read. */
 export function createProcess(options: ProcessOptions): Process {
   const {
     coalesce = true,
@@ -65,6 +66,8 @@ export function createProcess(options: ProcessOptions): Process {
     answerTimeoutMillis = 30_000,
     pingMillis = 15_000,
   } = options
+  refuseUnreadable('databaseUrl', options.databaseUrl)
+  refuseUnreadable('directUrl', options.directUrl ?? '')
   const pool = connect(options.databaseUrl, { maxConnections, answerTimeoutMillis })
   const executor = coalesce ? coalescing(preparing(pool)) : preparing(pool)
   const hub = createListenHub({

@@ -123,6 +123,28 @@ describe('where Postbag is', () => {
     assert.match(stderr, /npx postbag dev.*POSTBAG_URL.*DATABASE_URL.*\(network_error\)/)
   })
 
+  test('is the server, whatever DATABASE_URL and PORT are: only who needs them says that they cannot be read', async () => {
+    const { env } = await createPlace()
+    const unreadable = { DATABASE_URL: 'postgres://me:s3#cret@db.example/app', PORT: 'none' }
+
+    const atServer = await postbag(['queue', 'create', 'orders'], { env: { ...env, ...unreadable } })
+    const token = await postbag(['token', '--scope', 'admin'], {
+      env: { ...unreadable, POSTBAG_SECRET: 'x'.repeat(32) },
+    })
+    const atDatabase = await Promise.all(
+      [['stats', 'orders'], ['migrate'], ['doctor'], ['uninstall', '--yes'], ['dev']].map((args) =>
+        postbag(args, { env: { DATABASE_URL: unreadable.DATABASE_URL } }),
+      ),
+    )
+
+    assert.deepEqual([atServer.code, token.code], [0, 0], atServer.stderr + token.stderr)
+    for (const { code, stderr } of atDatabase) {
+      assert.equal(code, 1)
+      assert.match(stderr, /^error: DATABASE_URL cannot be read: .*# as %23.*\n$/)
+      assert.ok(!stderr.includes('cret'))
+    }
+  })
+
   test('is not just any web server', async (t) => {
     const other = createServer((_, response) =>
       response.writeHead(404, { 'content-type': 'text/html' }).end('<p>no</p>'),

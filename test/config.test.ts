@@ -1,0 +1,58 @@
+/* What the environment says, and what is said when it cannot be meant. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { openLocal } from '../functions/local.ts'
+import { functionConfig, refuseUnreadable, serverConfig } from '../src/config.ts'
+
+describe('the address of a database', () => {
+  for (const [what, url] of [
+    ['a # where the rest is no port', 'postgres://me:s3#cret@db.example/app'],
+    ['a # where the rest is a port', 'postgres://me:33#cret@db.example/app'],
+    ['a / where the rest is no port', 'postgres://me:s3/cret@db.example/app'],
+    ['a / where the rest is a port', 'postgres://me:33/cret@db.example/app'],
+    ['a / behind an @', 'postgres://me:s3@cr/et@db.example/app'],
+    ['a ?', 'postgres://me:33?cret@db.example/app'],
+    ['a % that begins no escape', 'postgres://me:s3%cret@db.example/app'],
+    ['an escape that is no UTF-8', 'postgres://me:cret%ff@db.example/app'],
+  ] as const) {
+    test(`whose password has ${what} is refused, by name, with what to write, and without the password`, () => {
+      for (const name of ['DATABASE_URL', 'DATABASE_DIRECT_URL']) {
+        assert.throws(() => serverConfig({ [name]: url }), {
+          message: new RegExp(`^${name} cannot be read: .*# as %23, / as %2F`),
+        })
+      }
+      assert.throws(
+        () => functionConfig({ DATABASE_URL: url }),
+        ({ message, cause }) => !/cret/.test(message) && cause === undefined,
+      )
+    })
+  }
+
+  test('is refused for the same where a program gives it', () => {
+    assert.throws(() => openLocal({ databaseUrl: 'postgres://me:s3#cret@db.example/app' }), {
+      message: /^databaseUrl cannot be read: /,
+    })
+    assert.throws(() => openLocal({ databaseUrl: '', directUrl: 'postgres://me:s3#cret@db.example/app' }), {
+      message: /^directUrl cannot be read: /,
+    })
+  })
+
+  for (const url of [
+    'postgres://me:s3%23%2f%3F%40%25cret@db.example:5432/app?sslmode=require',
+    'postgresql://me:p@ss[w]ord|^"\\ @db.example/app',
+    'postgres://me@[::1]:5432/app',
+    'postgres://me:secret@/app?host=/var/run/postgresql',
+    'postgres://me:secret@%2Fvar%2Frun%2Fpostgresql/app',
+    'postgres:///app?user=me@tenant&options=-c%20search_path%3Dx',
+    'postgres://db.example/app?application_name=a/b@c',
+    'postgres://me:secret@db.example/app\n',
+  ]) {
+    test(`may be ${JSON.stringify(url)}`, () => {
+      assert.equal(serverConfig({ DATABASE_URL: url }).databaseUrl, url)
+    })
+  }
+
+  test('that is not one of postgres:// is the business of who gave it', () => {
+    refuseUnreadable('databaseUrl', '/var/run/postgresql app')
+  })
+})
