@@ -11,7 +11,7 @@
  *     (wakeup/durable-object.ts). (It would know prepared statements by name; but a connection that lives for one request has nothing to
  *     prepare for.) */
 import { createApp, type Door, maintain, notConfigured } from '../src/app.ts'
-import { tokenAccess } from '../src/config.ts'
+import { hubSettings, tokenAccess } from '../src/config.ts'
 import { connect, type Executor } from '../src/db/connect.ts'
 import { createCacheRefusal } from '../src/db/uncached.ts'
 import type { HubEnv } from '../src/wakeup/durable-object.ts'
@@ -28,8 +28,6 @@ export { WebhookAlarm } from '../src/webhooks/durable-object.ts'
 export interface WorkerEnv extends HubEnv, WebhookEnv {
   /** Holds the connection that listens. Without it, or without DATABASE_DIRECT_URL, waiting receives look now and then. */
   readonly HUB?: HubNamespace
-  /** Among how many objects the queues are divided. Defaults to 1. */
-  readonly HUB_OBJECTS?: string
   /** At least 32 random characters; tokens are signed with it. Without it every request is answered 500. */
   readonly POSTBAG_SECRET?: string
 }
@@ -85,8 +83,9 @@ export default {
 function hubFor(env: WorkerEnv, executor: Executor, keep: (work: Promise<unknown>) => void): Hub {
   const polling = (why: string): Hub => ({ ...createPollHub({ executor }), mode: `poll: ${why}` })
   if (!env.HUB) return polling('there is no binding HUB')
-  if (!env.DATABASE_DIRECT_URL) return polling('DATABASE_DIRECT_URL is not set')
-  return createRemoteHub({ namespace: env.HUB, objects: Number(env.HUB_OBJECTS ?? 1), keep })
+  const { directUrl, objects } = hubSettings(env)
+  if (directUrl === undefined) return polling('DATABASE_DIRECT_URL is not set')
+  return createRemoteHub({ namespace: env.HUB, objects, keep })
 }
 
 const noDatabase = 'there is no binding HYPERDRIVE: wrangler.toml says how to make it'

@@ -140,6 +140,26 @@ export function functionConfig(env: Environment): FunctionConfig {
   }
 }
 
+/** What is set of the hub of Workers. */
+export interface HubVariables {
+  /** The same database, past Hyperdrive: through that nothing listens. Without it, waiting receives look now and then. */
+  readonly DATABASE_DIRECT_URL?: string
+  /** Among how many objects the queues are divided, 1 – 1000. Defaults to 1. */
+  readonly HUB_OBJECTS?: string
+  /** How long the connection outlives the last waiter, in seconds. Defaults to 60. */
+  readonly HUB_LINGER_SECONDS?: string
+}
+
+/** @throws Error with a sentence that says what to set. */
+export function hubSettings({ DATABASE_DIRECT_URL, HUB_OBJECTS, HUB_LINGER_SECONDS }: HubVariables) {
+  const env = { DATABASE_DIRECT_URL, HUB_OBJECTS, HUB_LINGER_SECONDS }
+  return {
+    directUrl: address(env, 'DATABASE_DIRECT_URL'),
+    objects: wholeNumber(env, 'HUB_OBJECTS', 1, 1, 1000),
+    lingerSeconds: wholeNumber(env, 'HUB_LINGER_SECONDS', 60, 0, 86_400),
+  }
+}
+
 function databaseAddress(env: Environment): string {
   const given = address(env, 'DATABASE_URL')
   if (given === undefined) throw new Error('DATABASE_URL is not set: the address of your Postgres')

@@ -8,17 +8,14 @@
  *     request is over, however it ended: the runtime then disposes of it.
  *  4. The runtime's sockets have no keep-alive, so a connection that died without a word is found by the hub's pings. */
 import { DurableObject, RpcTarget } from 'cloudflare:workers'
+import { type HubVariables, hubSettings } from '../config.ts'
 import { connect } from '../db/connect.ts'
 import type { Hub, Waiter } from './hub.ts'
 import { createListenHub } from './listen-hub.ts'
 
 /** What wrangler.toml binds, as far as the object reads it. */
-export interface HubEnv {
+export interface HubEnv extends HubVariables {
   readonly HYPERDRIVE?: { readonly connectionString: string }
-  /** The same database, past Hyperdrive: through that nothing listens. */
-  readonly DATABASE_DIRECT_URL?: string
-  /** How long the connection outlives the last waiter, in seconds. Defaults to 60. */
-  readonly HUB_LINGER_SECONDS?: string
 }
 
 /** How long a statement of the hub's may take, in milliseconds; then its connection counts as dead. */
@@ -29,12 +26,12 @@ export class WakeupHub extends DurableObject<HubEnv> {
 
   /** Made for the first who waits: a poke where nobody does opens nothing. */
   get #hub(): Hub {
-    const url = this.env.DATABASE_DIRECT_URL ?? ''
+    const { directUrl: url = '', lingerSeconds } = hubSettings(this.env)
     this.#made ??= createListenHub({
       url,
       // (Through Hyperdrive, so that it shows whether what is sent there is heard here.)
       executor: connect(this.env.HYPERDRIVE?.connectionString ?? url, { maxConnections: 1, answerTimeoutMillis }),
-      lingerMillis: Number(this.env.HUB_LINGER_SECONDS ?? 60) * 1000,
+      lingerMillis: lingerSeconds * 1000,
       say: (wakeUp) => console.log(JSON.stringify({ time: new Date().toISOString(), level: 'info', wakeUp })),
     })
     return this.#made

@@ -87,11 +87,29 @@ describe('a Worker that lacks a setting', () => {
     ['the secret', nobody, {}, /POSTBAG_SECRET is not set/],
     ['a secret of enough characters', nobody, { POSTBAG_SECRET: 'short' }, /at least 32 characters, got 5/],
     ['the binding', undefined, { POSTBAG_SECRET: secret }, /no binding HYPERDRIVE/],
+    [
+      'a number of objects',
+      nobody,
+      { POSTBAG_SECRET: secret, DATABASE_DIRECT_URL: nobody, HUB_OBJECTS: 'two' },
+      /HUB_OBJECTS must be a whole number between 1 and 1000, got two/,
+    ],
+    [
+      'a number of seconds',
+      nobody,
+      { POSTBAG_SECRET: secret, DATABASE_DIRECT_URL: nobody, HUB_LINGER_SECONDS: '1 min' },
+      /HUB_LINGER_SECONDS must be a whole number between 0 and 86400, got 1 min/,
+    ],
+    [
+      'a direct address that can be read',
+      nobody,
+      { POSTBAG_SECRET: secret, DATABASE_DIRECT_URL: 'postgres://me:s3#cret@db.example/app' },
+      /DATABASE_DIRECT_URL cannot be read: .*# as %23/,
+    ],
   ] as const
   for (const [what, databaseUrl, vars, detail] of lacking) {
     test(`without ${what} answers every request 500 and says what is missing, also in the log`, async () => {
       const log: string[] = []
-      const lacks = await startWorker(entry, databaseUrl, { vars, onLog: (line) => log.push(line) })
+      const lacks = await startWorker(entry, databaseUrl, { vars, hub: true, onLog: (line) => log.push(line) })
       for (const path of ['/v1/queues', '/healthz', '/openapi.json']) {
         const answer = await fetch(`${lacks.url}${path}`)
 
