@@ -63,10 +63,16 @@ export function isLoopback(host: string): boolean {
 export function tokenAccess(secret: string | undefined): Access {
   if (!secret)
     throw new Error('POSTBAG_SECRET is not set: tokens are signed with it. Use 32 or more random characters.')
+  refuseMark('POSTBAG_SECRET', secret)
   if (secret.length < minSecretLength) {
     throw new Error(`POSTBAG_SECRET must have at least ${minSecretLength} characters, got ${secret.length}`)
   }
   return { kind: 'token', secret }
+}
+
+/** Some editors put one before the text of a file. Nobody sees it, and what is compared is then another. */
+function refuseMark(name: string, given: string): void {
+  if (given.startsWith('\ufeff')) throw new Error(`${name} begins with a byte order mark (U+FEFF): remove it`)
 }
 
 /** A server that asks for no token may listen on loopback only.
@@ -83,7 +89,8 @@ export function refuseOpenDoor(access: Access, host: string): void {
  * POSTBAG_MAX_CONNECTIONS, POSTBAG_BASE_PATH, and the settings of webhooks.
  * @throws Error with a sentence that says what to set. */
 export function serverConfig(env: Environment): ServerConfig {
-  const host = env['HOST'] || '127.0.0.1'
+  // (As it stands in an address, an IPv6 one is in brackets; to listen on, it is not.)
+  const host = env['HOST']?.replace(/^\[(.*)\]$/, '$1') || '127.0.0.1'
   const secret = env['POSTBAG_SECRET'] || undefined
   const access: Access = secret ? tokenAccess(secret) : { kind: 'open' }
   refuseOpenDoor(access, host)
@@ -169,6 +176,7 @@ function databaseAddress(env: Environment): string {
 function address(env: Environment, name: string): string | undefined {
   const given = env[name]
   if (!given) return undefined
+  refuseMark(name, given)
   // Not shown: it may hold a password.
   if (!isPostgres.test(given)) throw new Error(`${name} must be an address that begins with postgres://`)
   refuseUnreadable(name, given)
@@ -218,7 +226,9 @@ function path(env: Environment, name: string): string | undefined {
 function wholeNumber(env: Environment, name: string, byDefault: number, min: number, max: number): number {
   const given = env[name]
   if (!given) return byDefault
-  const value = Number(given)
-  if (Number.isInteger(value) && value >= min && value <= max) return value
-  throw new Error(`${name} must be a whole number between ${min} and ${max}, got ${given}`)
+  // (To Number() blanks are 0, which as a port is any.)
+  const value = /^\s*\d+\s*$/.test(given) ? Number(given) : Number.NaN
+  if (value >= min && value <= max) return value
+  const got = /^\s*$/.test(given) ? 'blanks' : given
+  throw new Error(`${name} must be a whole number between ${min} and ${max}, got ${got}`)
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { openLocal } from '../functions/local.ts'
-import { functionConfig, refuseUnreadable, serverConfig } from '../src/config.ts'
+import { functionConfig, refuseUnreadable, serverConfig, tokenAccess } from '../src/config.ts'
 
 describe('the address of a database', () => {
   for (const [what, url] of [
@@ -55,4 +55,43 @@ describe('the address of a database', () => {
   test('that is not one of postgres:// is the business of who gave it', () => {
     refuseUnreadable('databaseUrl', '/var/run/postgresql app')
   })
+})
+
+describe('where a server listens', () => {
+  test('may be an address of IPv6 with or without brackets', () => {
+    assert.deepEqual(
+      ['::1', '[::1]'].map((HOST) => serverConfig({ HOST }).host),
+      ['::1', '::1'],
+    )
+    assert.throws(() => serverConfig({ HOST: '[::]' }), { message: /^HOST is ::, which others can reach/ })
+  })
+
+  test('is what it is without a setting where that is empty', () => {
+    const { host, port, maxConnections } = serverConfig({ HOST: '', PORT: '', POSTBAG_MAX_CONNECTIONS: '' })
+
+    assert.deepEqual([host, port, maxConnections], ['127.0.0.1', 8787, 10])
+  })
+
+  for (const [PORT, got] of [
+    [' ', 'blanks'],
+    ['\t', 'blanks'],
+    ...['0x50', '1e3', '80.0', '-1', '65536', 'http'].map((port) => [port, port] as const),
+  ] as const) {
+    test(`is no port ${JSON.stringify(PORT)}`, () => {
+      assert.throws(() => serverConfig({ PORT }), {
+        message: `PORT must be a whole number between 0 and 65535, got ${got}`,
+      })
+    })
+  }
+
+  test('may have a line end behind it, as from a file', () => {
+    assert.equal(serverConfig({ PORT: '8080\r\n' }).port, 8080)
+  })
+})
+
+test('a byte order mark, as some editors put before the text of a file, is named: nobody sees it', () => {
+  const message = (name: string) => ({ message: `${name} begins with a byte order mark (U+FEFF): remove it` })
+
+  assert.throws(() => serverConfig({ DATABASE_URL: '\ufeffpostgres://db.example/app' }), message('DATABASE_URL'))
+  assert.throws(() => tokenAccess(`\ufeff${'x'.repeat(32)}`), message('POSTBAG_SECRET'))
 })

@@ -180,6 +180,18 @@ test('kill -9 and a new start lose nothing', async () => {
   assert.equal((await second.ended).code, 0)
 })
 
+test('HOST may be the loopback of IPv6, in brackets too', async () => {
+  const { url } = await createDatabase()
+  const dev = await startDev({ DATABASE_URL: url, HOST: '[::1]' })
+
+  const created = await postbag(['queue', 'create', 'orders', '--url', dev.url])
+  dev.child.kill('SIGINT')
+
+  assert.match(dev.url, /^http:\/\/\[::1\]:\d+$/)
+  assert.equal(created.code, 0, created.stderr)
+  assert.equal((await dev.ended).code, 0)
+})
+
 describe('what is in the way', () => {
   test('may be another program on the port: it says so, and Postgres is stopped again', async (t) => {
     const folder = newFolder()

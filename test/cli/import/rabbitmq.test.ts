@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { postbag } from '../command.ts'
 import { createWorld, exported, nothing } from './world.ts'
 
-const { client, env, everything, run, withStream } = await createWorld()
+const { client, env, everything, fileOf, run, withStream } = await createWorld()
 
 test('messages reach the queues that RabbitMQ led them to', async () => {
   const imported = await run(exported, '--vhost', '/')
@@ -33,6 +33,12 @@ test('messages reach the queues that RabbitMQ led them to', async () => {
   const { queues: [shard = '', ...more] = [] } = await client.exchange('shop.events').route({ routingKey: 'sharded.7' })
   assert.match(shard, /^shard\.[12]$/)
   assert.deepEqual(more, [])
+})
+
+test('a file may begin with a byte order mark', async () => {
+  const { code, stderr } = await run(await fileOf('\ufeff{"queues": [{"name": "orders"}]}'))
+
+  assert.deepEqual([code, stderr], [0, ''])
 })
 
 test('dead letters go where they went, and limits hold as they did', async () => {
