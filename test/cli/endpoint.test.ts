@@ -1,6 +1,6 @@
 /* postbag endpoint … */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -154,6 +154,22 @@ describe('on this machine', () => {
     assert.deepEqual(second, first)
     assert.equal(first?.allowPrivate, true)
     assert.equal((await stat(join(folder, 'webhook-key'))).mode & 0o077, 0)
+  })
+
+  test('a key that was not written is made anew; one that is none is left, and said with what to do', async () => {
+    const file = join(folder, 'webhook-key')
+    await writeFile(file, '')
+
+    const made = await webhooksHere(open, folder, {})
+    const kept = await readFile(file, 'utf8')
+    await writeFile(file, kept.slice(0, 20))
+
+    assert.equal(kept, `${made?.keys}\n`)
+    await assert.rejects(webhooksHere(open, folder, {}), {
+      message: `${file} holds no key: put it back, or remove it (the secrets of endpoints that it sealed must then be set anew)`,
+    })
+    assert.equal(await readFile(file, 'utf8'), kept.slice(0, 20))
+    await rm(file)
   })
 
   test('with a token, or another database, or settings, it is as the environment says', async () => {

