@@ -9,6 +9,7 @@ import { judgeClock } from '../../src/cli/doctor/clock.ts'
 import { judgeConnections } from '../../src/cli/doctor/connections.ts'
 import { examine } from '../../src/cli/doctor/examine.ts'
 import { about, type Finding, size } from '../../src/cli/doctor/finding.ts'
+import { judgeSlot } from '../../src/cli/doctor/horizon.ts'
 import { judgeNumbers } from '../../src/cli/doctor/numbers.ts'
 import { judgeSettings } from '../../src/cli/doctor/settings.ts'
 import { judgeDeadRows, judgeSize } from '../../src/cli/doctor/tables.ts'
@@ -181,6 +182,30 @@ describe('the horizon', () => {
   })
 })
 
+for (const major of [15, 18] as const) {
+  test(`a replication slot that is lost is found on Postgres ${major}, whatever it seems to hold back`, async (t) => {
+    const settings = { wal_level: 'logical', max_slot_wal_keep_size: '1MB', fsync: 'off' }
+    const small = await startScratch(major, settings)
+    t.after(() => small.remove())
+    const url = await healthyDatabase(small)
+    await query(url, `select pg_create_logical_replication_slot('it_is_lost', 'pgoutput')`)
+    for (let segment = 0; segment < 3; segment++) {
+      await query(url, 'select pg_switch_wal() from pg_current_xact_id()')
+    }
+    await query(url, 'checkpoint')
+
+    const lost = await found(url, 'horizon')
+    await query(url, lost[0]?.match(/select pg_drop.*?;/)?.[0] ?? '')
+    const healed = await found(url, 'horizon')
+
+    assert.deepEqual(lost, [
+      'warning: The replication slot it_is_lost is lost (wal_removed): its reader can never go on, and what it had not read is missing there. → ' +
+        `select pg_drop_replication_slot('it_is_lost'); and set its reader up anew. So that it stays: raise max_slot_wal_keep_size.`,
+    ])
+    assert.match(healed.join(), /^ok/)
+  })
+}
+
 describe('LISTEN', () => {
   test('behind a pooler that loses notifications does not work, until there is a direct address', async (t) => {
     const url = await healthyDatabase()
@@ -301,6 +326,14 @@ describe('what cannot be made here is judged by its figures', () => {
     assert.match(said(judgeSettings({ ...healthy, standby: true })), /^problem: This is a standby/)
   })
 
+  test('autovacuum that is off for the whole server, or does not see what it is to do', () => {
+    for (const name of ['autovacuum', 'track_counts']) {
+      const off = { ...healthy, settings: { ...healthy.settings, [name]: 'off' } }
+
+      assert.match(said(judgeSettings(off)), new RegExp(`^problem: ${name} is off: `))
+    }
+  })
+
   test('transaction ids that run out', () => {
     const ages = (xid_age: number, multixact_age: number) =>
       said(judgeNumbers({ xid_age, multixact_age, sequences: [] }))
@@ -308,6 +341,27 @@ describe('what cannot be made here is judged by its figures', () => {
     assert.match(ages(200_000_000, 5), /^ok/)
     assert.match(ages(1_100_000_000, 5), /^warning: 1,100,000,000 transaction ids are in use/)
     assert.match(ages(5, 1_700_000_000), /^problem: 1,700,000,000 multixact ids/)
+  })
+
+  test('replication slots that are lost for other reasons', () => {
+    const slot = {
+      kind: 'slot',
+      slot: 's',
+      active: false,
+      transactions: 1,
+      catalog_transactions: 1,
+      kept_bytes: 2 ** 40,
+    } as const
+    const remedyOf = (lost: string) => judgeSlot({ ...slot, lost }).map(({ level, remedy }) => `${level}: ${remedy}`)
+    const anew = `warning: select pg_drop_replication_slot('s'); and set its reader up anew.`
+
+    assert.deepEqual(remedyOf('idle_timeout'), [`${anew} So that it stays: raise idle_replication_slot_timeout.`])
+    assert.deepEqual(remedyOf('rows_removed'), [`${anew} So that it stays: set hot_standby_feedback = on here.`])
+    assert.deepEqual(remedyOf('wal_level_insufficient'), [
+      `${anew} So that it stays: set wal_level = logical on the primary server.`,
+    ])
+    assert.deepEqual(remedyOf('conflict'), [anew])
+    assert.match(said(judgeSlot({ ...slot, lost: null })), /^problem: Nobody reads the replication slot s/)
   })
 
   test('a server without a connection left', () => {

@@ -410,6 +410,22 @@ describe('connections', () => {
     assert.match(fewer, /^warning: 4 of the 5 connections of this database are in use\. → Close those that idle/)
   })
 
+  test('of a role that may have few are found, but a superuser may have more', async () => {
+    const database = await createDatabase()
+    const stranger = await strangerOf(database)
+    await database.pool.query(`alter role ${stranger.role} connection limit 2`)
+
+    const few = (await found(stranger.url, { maxConnections: 1 }, 'connections')).map(said)
+    await database.pool.query(`alter role ${stranger.role} set role pg_monitor; grant pg_monitor to ${stranger.role}`)
+    const inAnotherRole = (await found(stranger.url, { maxConnections: 3 }, 'connections')).map(said)
+    await database.pool.query(`alter role ${stranger.role} superuser connection limit 0`)
+    const superuser = (await found(stranger.url, { maxConnections: 3 }, 'connections')).map(said)
+
+    assert.match(few.join(), /^ok/)
+    assert.match(inAnotherRole.join(), /^hint: 1 of the 2 connections of this role are in use, and one more/)
+    assert.match(superuser.join(), /^ok/)
+  })
+
   test('of Postbag that are all busy are found, with what they wait for', async () => {
     const database = await createDatabase()
     const own = await database.connect()

@@ -39,8 +39,9 @@ export const connections: Topic = {
           - current_setting('superuser_reserved_connections')::integer
           - coalesce(current_setting('reserved_connections', true)::integer, 0) as most,
         count(*)::integer as used,
-        (select rolconnlimit from pg_roles where rolname = current_user) as role_limit,
-        count(*) filter (where session.usename = current_user)::integer as role_used,
+        -- (It counts for the role that logged in, and not for superusers: InitializeSessionUserId.)
+        (select case when rolsuper then -1 else rolconnlimit end from pg_roles where rolname = session_user) as role_limit,
+        count(*) filter (where session.usename = session_user)::integer as role_used,
         (select datconnlimit from pg_database where datname = current_database()) as database_limit,
         count(*) filter (where session.datname = current_database())::integer as database_used,
         count(*) filter (where session.own)::integer as own,

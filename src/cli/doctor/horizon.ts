@@ -5,10 +5,11 @@
  *  1. Transactions of this database, by their snapshot (backend_xmin) or by having written (backend_xid). Those of other databases
  *     hold back nothing here; a VACUUM does not either. A standby's, by hot_standby_feedback, comes as the walsender's.
  *  2. Prepared transactions: nobody's, and they survive a restart.
- *  3. Replication slots: xmin for all tables, catalog_xmin for the catalogs; and any slot that nobody reads keeps write-ahead log. */
+ *  3. Replication slots: xmin for all tables, catalog_xmin for the catalogs; and any slot that nobody reads keeps write-ahead log. One that is
+ *     lost (invalidated) holds back and keeps nothing any more, whatever its xmin says: ReplicationSlotsComputeRequiredXmin passes it by. */
 import pg from 'pg'
 import { thousands } from '../output.ts'
-import { about, hint, type Level, levelFrom, levels, ok, type Remark, size, type Topic } from './finding.ts'
+import { about, hint, type Level, levelFrom, levels, ok, type Remark, size, type Topic, warning } from './finding.ts'
 
 /** Seconds that a transaction may be open. */
 const openBounds = { hint: 60, warning: 600, problem: 3600 } as const
@@ -46,6 +47,8 @@ interface Slot {
   readonly kind: 'slot'
   readonly slot: string
   readonly active: boolean
+  /** Why nobody can read it any more, in Postgres' word; "conflict" where that is not known (Postgres 16). Null: it can be read. */
+  readonly lost: string | null
   /** Ages of xmin and catalog_xmin; null where it holds back nothing. */
   readonly transactions: number | null
   readonly catalog_transactions: number | null
@@ -90,6 +93,11 @@ export const horizon: Topic = {
       slot as (
         select jsonb_build_object(
           'kind', 'slot', 'slot', known.slot_name, 'active', known.active,
+          -- (The reason is said since Postgres 17, a conflict on a standby since 16; before that there was one reason only.)
+          'lost', case when known.wal_status = 'lost' then coalesce(
+            to_jsonb(known) ->> 'invalidation_reason',
+            case when to_jsonb(known) ->> 'conflicting' = 'true' then 'conflict' else 'wal_removed' end
+          ) end,
           'transactions', age(known.xmin), 'catalog_transactions', age(known.catalog_xmin),
           'kept_bytes', case
             when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), known.restart_lsn)
@@ -163,8 +171,23 @@ function judgePrepared({ gid, role, seconds }: Prepared): readonly Remark[] {
   ]
 }
 
-function judgeSlot({ slot, active, transactions, catalog_transactions, kept_bytes }: Slot): readonly Remark[] {
+/** By the reason: https://www.postgresql.org/docs/18/view-pg-replication-slots.html */
+const againstLoss: Readonly<Record<string, string>> = {
+  wal_removed: 'raise max_slot_wal_keep_size',
+  rows_removed: 'set hot_standby_feedback = on here',
+  wal_level_insufficient: 'set wal_level = logical on the primary server',
+  idle_timeout: 'raise idle_replication_slot_timeout',
+}
+
+export function judgeSlot(known: Slot): readonly Remark[] {
+  const { slot, active, lost, transactions, catalog_transactions, kept_bytes } = known
   const name = `the replication slot ${slot}`
+  const drop = `select pg_drop_replication_slot(${pg.escapeLiteral(slot)});`
+  if (lost !== null) {
+    const what = `The replication slot ${slot} is lost (${lost}): its reader can never go on, and what it had not read is missing there.`
+    const against = againstLoss[lost] ? ` So that it stays: ${againstLoss[lost]}.` : ''
+    return [warning(what, `${drop} and set its reader up anew.${against}`)]
+  }
   if (active) {
     const lag = levelFrom(transactions ?? -1, lagBounds)
     return lag ? [{ level: lag, what: held(name, transactions ?? 0), remedy: onStandby }] : []
@@ -180,7 +203,6 @@ function judgeSlot({ slot, active, transactions, catalog_transactions, kept_byte
     ...(age === null ? [] : [`has held back ${of} for ${thousands(age)} transactions`]),
     ...(kept_bytes === null ? [] : [`keeps ${size(kept_bytes)} of write-ahead log`]),
   ]
-  const drop = `select pg_drop_replication_slot(${pg.escapeLiteral(slot)});`
   return [
     {
       level,
