@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import { maxImported } from '../limits.ts'
 import { BindRequest, ExchangeConfig, oneTarget } from './exchange-schemas.ts'
-import { fields, flag, otherQueue, required, rule } from './fields.ts'
+import { fields, flag, otherQueue, required, rule, shown } from './fields.ts'
 import { PolicyConfig } from './policy-schemas.ts'
 import { configShape, settingsGoTogether } from './queue-schemas.ts'
 
@@ -33,8 +33,17 @@ export const ImportRequest = fields({
 })
   .superRefine(({ dryRun: _, ...lists }, context) => {
     const total = Object.values(lists).reduce((sum, list) => sum + (list?.length ?? 0), 0)
-    if (total <= maxImported) return
-    context.addIssue({ code: 'too_big', origin: 'array', maximum: maxImported, message: tooMany(total) })
+    if (total > maxImported)
+      return context.addIssue({ code: 'too_big', origin: 'array', maximum: maxImported, message: tooMany(total) })
+    // (SQL would say of the second one that it is there otherwise, which nobody finds then.)
+    const { bindings: _bindings, ...named } = lists
+    for (const [kind, list = []] of Object.entries(named)) {
+      const seen = new Set<string>()
+      const second = list.findIndex(({ name }) => seen.size === seen.add(name).size)
+      if (second < 0) continue
+      const message = `must be another than those before it, got ${shown(list[second]?.name)}`
+      context.addIssue({ code: 'custom', path: [kind, second, 'name'], message })
+    }
   })
   .openapi('ImportRequest')
 

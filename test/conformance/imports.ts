@@ -123,6 +123,16 @@ export const importCases: readonly Case[] = [
           /^policies\[0\]\.pattern must be/,
         ],
         [
+          { queues: [...queues, { name: 'b' }, ...queues] },
+          'request_invalid',
+          /^queues\[2\]\.name must be another than those before it, got "unmade"$/,
+        ],
+        [
+          { queues, exchanges: [{ name: 'a', type: 'topic' }, { name: 'a' }] },
+          'request_invalid',
+          /^exchanges\[1\]\.name must be another/,
+        ],
+        [
           { queues: Array.from({ length: 10_001 }, () => queues[0]) },
           'batch_too_large',
           /must have at most 10000 .*, got 10001$/,

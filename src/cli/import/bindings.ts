@@ -7,24 +7,52 @@ import type { Report } from './finding.ts'
 import type { Raw } from './settings.ts'
 
 /** @param types those of the exchanges that are imported, by their names */
-export function planBinding(
-  binding: RabbitBinding,
+export function planBindings(
+  given: readonly RabbitBinding[],
   types: ReadonlyMap<string, ExchangeType>,
   queues: ReadonlySet<string>,
   report: Report,
 ): readonly DefinedBinding[] {
+  const weights = new Map<string, number>()
+  return given.flatMap((binding) => {
+    const planned = planBinding(binding, types, queues, report)
+    if (planned?.weight === undefined) return planned ?? []
+    // A hash exchange of RabbitMQ's passes by what is bound a second time, whatever its weight (chx_hash_ring_update_fun).
+    const way = JSON.stringify([binding.source, binding.destination_type, binding.destination])
+    const weight = weights.get(way)
+    if (weight === undefined) weights.set(way, planned.weight)
+    if (weight !== undefined && weight !== planned.weight)
+      report(
+        'note',
+        subjectOf(binding),
+        `counts once, as in RabbitMQ: with the weight ${weight}, which comes first here`,
+      )
+    return weight === undefined ? planned : []
+  })
+}
+
+function subjectOf({ source, destination, destination_type: kind, routing_key: routingKey }: RabbitBinding): string {
+  return `binding of ${source || 'the default exchange'} to the ${kind} ${destination} (${routingKey})`
+}
+
+function planBinding(
+  binding: RabbitBinding,
+  types: ReadonlyMap<string, ExchangeType>,
+  queues: ReadonlySet<string>,
+  report: Report,
+): DefinedBinding | undefined {
   const { source, destination, destination_type: kind, routing_key: routingKey } = binding
   // Every queue is bound to the exchange without a name by its own name, also here.
-  if (source === '' && kind === 'queue' && routingKey === destination) return []
-  const subject = `binding of ${source || 'the default exchange'} to the ${kind} ${destination} (${routingKey})`
+  if (source === '' && kind === 'queue' && routingKey === destination) return undefined
+  const subject = subjectOf(binding)
   const type = types.get(source)
   const isThere = kind === 'queue' ? queues.has(destination) : types.has(destination)
   if (type === undefined || !isThere) {
     report('unmapped', subject, `the ${isThere ? `exchange ${source}` : `${kind} ${destination}`} is not imported`)
-    return []
+    return undefined
   }
   const condition = conditionOf(binding, type, subject, report)
-  return condition ? [{ source, [kind]: destination, ...condition }] : []
+  return condition && { source, [kind]: destination, ...condition }
 }
 
 function conditionOf(

@@ -2,7 +2,7 @@
 import { maxImported } from '../../limits.ts'
 import type { Definitions, ExchangeType } from '../../wire.ts'
 import { Ending, exitCodes } from '../exit.ts'
-import { planBinding } from './bindings.ts'
+import { planBindings } from './bindings.ts'
 import type { RabbitDefinitions } from './definitions.ts'
 import { withDurability } from './durability.ts'
 import { builtIn, keptExchanges, planExchange } from './exchanges.ts'
@@ -37,7 +37,7 @@ export function translate(given: RabbitDefinitions, vhost?: string): Translation
   const policies = planPolicies(host, known, report)
   const planned = queuesKept.map((queue) => planQueue(queue, host.majorVersion, policies, known, report))
   const exchanges = exchangesKept.map((exchange) => planExchange(exchange, policies, report))
-  const bindings = host.bindings.flatMap((binding) => planBinding(binding, types, known.queues, report))
+  const bindings = planBindings(host.bindings, types, known.queues, report)
   const transient = new Set(queuesKept.filter(({ isDurable }) => !isDurable).map(({ name }) => name))
   const queues = withDurability({ exchanges, queues: planned, policies: policies.planned, bindings }, transient, report)
 

@@ -1,5 +1,6 @@
 /* One virtual host of RabbitMQ's definitions: which, and what is in it. Postbag has one space of names; what
  * else is in the file is listed. */
+import { isDeepStrictEqual } from 'node:util'
 import { Ending, exitCodes } from '../exit.ts'
 import {
   operatorPolicy,
@@ -51,14 +52,30 @@ export function virtualHost(definitions: RabbitDefinitions, wanted: string | und
     name,
     majorVersion: Number.parseInt(version, 10) || 0,
     defaultQueueType: typeof type === 'string' && type !== 'undefined' ? type : 'classic',
-    queues: definitions.queues.filter(isHere),
-    exchanges: definitions.exchanges.filter(isHere),
+    queues: once('queue', definitions.queues.filter(isHere), report),
+    exchanges: once('exchange', definitions.exchanges.filter(isHere), report),
     bindings: definitions.bindings.filter(isHere),
-    policies: definitions.policies.filter(isHere),
-    operatorPolicies: parameters
-      .filter(({ component }) => component === 'operator_policy')
-      .map(({ name: called, value }) => operatorPolicy(called, value)),
+    policies: once('policy', definitions.policies.filter(isHere), report),
+    operatorPolicies: once(
+      'operator policy',
+      parameters
+        .filter(({ component }) => component === 'operator_policy')
+        .map(({ name: called, value }) => operatorPolicy(called, value)),
+      report,
+    ),
   }
+}
+
+/** The first of each name: files are put together by hand, too. */
+function once<Item extends { readonly name: string }>(kind: string, items: readonly Item[], report: Report): Item[] {
+  const firsts = new Map<string, Item>()
+  for (const item of items) {
+    const first = firsts.get(item.name)
+    if (first === undefined) firsts.set(item.name, item)
+    else if (!isDeepStrictEqual(first, item))
+      report('unmapped', `${kind} ${item.name}`, 'is in the file twice, and not the same')
+  }
+  return [...firsts.values()]
 }
 
 const components: ReadonlyMap<string, readonly ['unmapped' | 'ignored', why: string]> = new Map([

@@ -153,3 +153,38 @@ test('bindings to the exchange without a name are there anyway', () => {
 
   assert.deepEqual([translation.definitions.bindings, translation.findings], [[], []])
 })
+
+test('a queue that is bound twice to a hash exchange has one weight, as in RabbitMQ: that of the first', () => {
+  const to = (destination: string, routing_key: string, more: object = {}) => ({
+    source: 'x',
+    destination,
+    destination_type: 'queue',
+    routing_key,
+    ...more,
+  })
+
+  const translation = read({
+    exchanges: [
+      { name: 'x', type: 'x-consistent-hash' },
+      { name: 'y', type: 'x-consistent-hash' },
+    ],
+    queues: [{ name: 'q' }, { name: 'r' }],
+    bindings: [
+      to('q', '3'),
+      to('r', '1'),
+      to('q', '5'),
+      to('r', '1', { arguments: { a: 1 } }),
+      to('q', '5', { source: 'y' }),
+    ],
+  })
+
+  assert.deepEqual(translation.definitions.bindings, [
+    { source: 'x', queue: 'q', weight: 3 },
+    { source: 'x', queue: 'r', weight: 1 },
+    { source: 'y', queue: 'q', weight: 5 },
+  ])
+  assert.deepEqual(
+    said(translation).filter((line) => line.includes(' binding ')),
+    ['note binding of x to the queue q (5): counts once, as in RabbitMQ: with the weight 3, which comes first here'],
+  )
+})

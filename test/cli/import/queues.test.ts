@@ -172,3 +172,38 @@ for (const [own, policy, settings] of [
     assert.deepEqual(Object.fromEntries(Object.entries(has).filter(([, value]) => value !== undefined)), settings)
   })
 }
+
+test('what a file says twice is imported once; if it says something else the second time, that is named', () => {
+  const dead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'other' }
+  const policy = { name: 'p', pattern: '^q', definition: { 'message-ttl': 1000 } }
+  const translation = read({
+    queues: [
+      { name: 'q', arguments: dead },
+      { name: 'other' },
+      { name: 'q', arguments: dead },
+      { name: 'other', durable: true, arguments: { 'x-max-length': 5 } },
+    ],
+    exchanges: [
+      { name: 'x', type: 'topic' },
+      { name: 'x', type: 'fanout' },
+    ],
+    policies: [policy, policy],
+  })
+
+  const { queues, exchanges, policies } = translation.definitions
+  assert.deepEqual(
+    queues.map(({ name, maxMessages }) => [name, maxMessages]),
+    [
+      ['q', undefined],
+      ['other', undefined],
+    ],
+  )
+  assert.deepEqual([exchanges, policies.length], [[{ name: 'x', type: 'topic' }], 1])
+  assert.deepEqual(
+    said(translation).filter((line) => line.startsWith('unmapped')),
+    [
+      'unmapped queue other: is in the file twice, and not the same',
+      'unmapped exchange x: is in the file twice, and not the same',
+    ],
+  )
+})

@@ -41,6 +41,24 @@ test('a file may begin with a byte order mark', async () => {
   assert.deepEqual([code, stderr], [0, ''])
 })
 
+test('a queue that a file has twice, with its dead-letter queue, and binds twice to a hash exchange, is imported', async () => {
+  const queue = { name: 'q', arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' } }
+  const binding = { source: 'shards', destination: 'q', destination_type: 'queue' }
+  const file = await fileOf({
+    queues: [queue, { name: 'dead' }, queue],
+    exchanges: [{ name: 'shards', type: 'x-consistent-hash' }],
+    bindings: [
+      { ...binding, routing_key: '2' },
+      { ...binding, routing_key: '1' },
+    ],
+  })
+
+  const { code, stdout, stderr } = await run(file)
+
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.match(stdout, /^Created 1 exchange, 2 queues, 0 policies and 1 binding\.$/m)
+})
+
 test('dead letters go where they went, and limits hold as they did', async () => {
   await run(exported, '--vhost', '/')
   await client.exchange('shop.events').publish({ id: 1 }, { routingKey: 'order.new.eu' })
