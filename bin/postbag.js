@@ -3,6 +3,7 @@
  * `npx postbag` works there without a build; if the calling Node cannot run TypeScript, with the Node of node_modules. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url))
@@ -19,10 +20,9 @@ if (!existsSync(source)) {
     process.exit(1)
   }
   const child = spawn(node, [source, ...process.argv.slice(2)], { stdio: 'inherit' })
-  // A Ctrl-C reaches the child by itself; what was sent to this process alone must be passed on.
-  process.on('SIGINT', () => {})
-  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  // What was sent to this process alone. (A Ctrl-C reaches the child by itself, too: to it the two are one, src/cli/signals.ts.)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('exit', (code, signal) => {
-    process.exitCode = code ?? (signal === 'SIGKILL' ? 137 : 143)
+    process.exitCode = code ?? 128 + constants.signals[signal]
   })
 }

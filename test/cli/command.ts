@@ -18,6 +18,11 @@ export interface RunOptions {
   readonly cwd?: string
 }
 
+interface StartOptions {
+  readonly node?: readonly string[]
+  readonly detached?: boolean
+}
+
 export interface Outcome {
   /** Exit code; undefined if a signal ended it. */
   readonly code: number | undefined
@@ -45,10 +50,16 @@ after(async () => {
   for (const server of servers) await server.stop()
 })
 
-/** Start `postbag …` and leave it running, with its standard input open. */
-export function start(args: readonly string[], { env = {}, cwd }: Omit<RunOptions, 'input'> = {}): Running {
-  const child = spawn(process.execPath, [program, ...args], {
+/** Start `postbag …` and leave it running, with its standard input open.
+ * @param node options of Node itself
+ * @param detached whether it leads a process group of its own, as a command at a terminal does */
+export function start(
+  args: readonly string[],
+  { env = {}, cwd, node = [], detached = false }: Omit<RunOptions, 'input'> & StartOptions = {},
+): Running {
+  const child = spawn(process.execPath, [...node, program, ...args], {
     cwd,
+    detached,
     env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
