@@ -114,6 +114,7 @@ async function on(major: Major, paths: readonly string[]): Promise<TestFile[]> {
     NODE_COMPILE_CACHE: compileCache,
     POSTBAG_TEST_SERVER: server.url,
     POSTBAG_TEST_TEMPLATE: template,
+    POSTBAG_TEST_MAJOR: String(major),
   }
   return paths.map((path) => ({ path, title: `${path} on Postgres ${major}`, env }))
 }

@@ -1,25 +1,18 @@
 /* Random steps, done to a queue with groups in Postgres and to its model in memory (support/sql-groups-model.ts).
  *
- * A failure prints a seed and a path; FAST_CHECK_SEED=… runs that seed again, FAST_CHECK_RUNS=… so many runs. After each step, what
- * everybody can see is compared with the model, and every group must have one head at most, and one at least or a note that it lacks
- * one. In the end all that was sent and is not done comes out. */
+ * After each step, what everybody can see is compared with the model, and every group must have one head at most, and one at least or
+ * a note that it lacks one. In the end all that was sent and is not done comes out. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import pg from 'pg'
 import { createDatabase } from '../support/database.ts'
 import { type Actor, GroupsModel, type Row } from '../support/sql-groups-model.ts'
+import { runsOf } from '../support/sql-property.ts'
 import { at, backendOf, eventually, newQueue, on, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
-const seed = process.env['FAST_CHECK_SEED']
-const options = {
-  numRuns: Number(process.env['FAST_CHECK_RUNS'] ?? 40),
-  interruptAfterTimeLimit: process.env['FAST_CHECK_RUNS'] ? 1e9 : 45_000,
-  markInterruptAsFailure: true,
-  ...(seed && { seed: Number(seed) }),
-}
 
 const parcel = fc.record({
   group: fc.constantFrom('a', 'a', 'a', 'b', 'c', null),
@@ -292,7 +285,7 @@ for (const [group_mode, pace, mostMillis] of [
           for (const session of sessions) await session.query('rollback')
         }
       }),
-      options,
+      runsOf(40),
     )
   })
 }

@@ -1,26 +1,19 @@
 /* Random steps, done to a queue in Postgres and to its model in memory (support/sql-model.ts): both must say the same.
  *
- * A failure prints a seed and a path; FAST_CHECK_SEED=… runs that seed again. What is exact, and what is best effort, is said in the
- * header of migrations/fixtures/functions/receive_in_full.sql: a receive finds everything if the last one lies more than a minute back;
- * sooner it may miss what came back behind its cursor, but what it gives is available and in order. */
+ * What is exact, and what is best effort, is said in the header of migrations/fixtures/functions/receive_in_full.sql: a receive finds
+ * everything if the last one lies more than a minute back; sooner it may miss what came back behind its cursor, but what it gives is
+ * available and in order. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type pg from 'pg'
 import { createDatabase } from '../support/database.ts'
 import { type Actor, type Parcel, QueueModel } from '../support/sql-model.ts'
+import { runsOf } from '../support/sql-property.ts'
 import { at, backendOf, eventually, newQueue, on, type Received } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
-const seed = process.env['FAST_CHECK_SEED']
-// The time limit cuts short the search for the smallest failure, so that it is printed before the test file is killed.
-const options = {
-  numRuns: 100,
-  interruptAfterTimeLimit: 45_000,
-  markInterruptAsFailure: true,
-  ...(seed && { seed: Number(seed) }),
-}
 const dedupWindowSeconds = 300
 const longestPause = 61_000
 
@@ -259,7 +252,7 @@ test('three sessions with open transactions, ended leases and sudden ends do to 
 
   await fc.assert(
     fc.asyncProperty(fc.array(anyStep, { size: 'max', maxLength: 60 }), (steps) => run(steps, sessions, false)),
-    options,
+    runsOf(100),
   )
 })
 
@@ -268,6 +261,6 @@ test('a single consumer whose every step is committed receives exactly in order,
 
   await fc.assert(
     fc.asyncProperty(fc.array(singleStep, { size: 'max', maxLength: 60 }), (steps) => run(steps, sessions, true)),
-    options,
+    runsOf(100),
   )
 })

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { allows } from '../../src/http/token.ts'
 import { createDatabase } from '../support/database.ts'
 import { type Info, policiesOf } from '../support/sql-policies.ts'
+import { runsOf } from '../support/sql-property.ts'
 import { call } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -100,6 +101,6 @@ test('whatever policies and queues come and go, each setting is what the most sp
         }
       }
     }),
-    { numRuns: 60 },
+    runsOf(60),
   )
 })

@@ -6,6 +6,7 @@ import { createDatabase } from '../support/database.ts'
 import { fanoutOf, forgetAll, large, sharedBodies } from '../support/sql-bodies.ts'
 import { bind, newExchange } from '../support/sql-exchanges.ts'
 import { planNodes, readsOf } from '../support/sql-plans.ts'
+import { runsOf } from '../support/sql-property.ts'
 import { at, call, newQueue, on, only, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -191,7 +192,7 @@ test('whatever is published, acked, rejected, redriven, purged and forgotten at 
       await forgetAll(pool)
       assert.equal(await sharedBodies(pool), before)
     }),
-    { numRuns: 15 },
+    runsOf(15),
   )
 })
 

@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { createDatabase } from '../support/database.ts'
 import { bind, newExchange, route } from '../support/sql-exchanges.ts'
+import { runsOf } from '../support/sql-property.ts'
 import { newQueue } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -102,6 +103,6 @@ test('patterns at random lead where a plain matcher says', async () => {
         )
       }
     }),
-    { numRuns: 60 },
+    runsOf(60),
   )
 })
