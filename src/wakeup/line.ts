@@ -6,7 +6,10 @@
  *     says that there is nothing more for now.
  *  3. A hint that comes while somebody looks is not lost and not another's: when the looks are over, there is one more.
  *  4. When nobody looks any more and somebody is parked, the line rests: `onRest`. Its owner now sees to the next hint.
- *  5. Who is new looks at once, on its own account, unless the owner knows that there is nothing. */
+ *  5. Who is new looks at once, on its own account, unless the owner knows that there is nothing.
+ *  6. A look may hang, on a connection that says nothing any more. So it holds up the others for half a second only: then it goes on on its own
+ *     account, and the next one looks, who may take twice as long, and so on until one comes back in time. (Where all looks take long, a few
+ *     are enough for that.) */
 import type { Waiter } from './hub.ts'
 
 export interface LineOwner {
@@ -33,9 +36,14 @@ export interface Line {
   close(): void
 }
 
+/** For how long a look holds up the others, in milliseconds. */
+const patienceMillis = 500
+
 interface Seat {
   readonly max: number
   state: 'new' | 'parked' | 'looking'
+  /** Looking: until it does so on its own account. */
+  timer?: ReturnType<typeof setTimeout>
   /** Ends its wait: whether it should look. */
   answer: (look: boolean) => void
 }
@@ -49,6 +57,8 @@ export function createLine(owner: LineOwner): Line {
   let wanted = 0
   // How many looks came back full since the line rested.
   let streak = 0
+  // How many looks in a row took too long.
+  let overdue = 0
   let isHinted = false
   let hasFound = false
 
@@ -58,6 +68,7 @@ export function createLine(owner: LineOwner): Line {
       unpark(seat, 'looking')
       looks++
       wanted += seat.max
+      seat.timer = setTimeout(() => letGo(seat), patienceMillis * 2 ** overdue)
       seat.answer(true)
       if (!most(seat)) return
     }
@@ -80,9 +91,21 @@ export function createLine(owner: LineOwner): Line {
     isHinted ||= (mayMissIt || left > 0) && seats.size > 0
   }
 
-  function hasLooked(seat: Seat, found: number): void {
+  /** What it was to see may be there still. */
+  function letGo(seat: Seat): void {
+    seat.state = 'new'
     looks--
     wanted -= seat.max
+    overdue++
+    isHinted = true
+    rest()
+  }
+
+  function hasLooked(seat: Seat, found: number): void {
+    clearTimeout(seat.timer)
+    looks--
+    wanted -= seat.max
+    overdue = 0
     hasFound ||= found > 0
     if (found >= seat.max) letLookNext(++streak === 1 ? 1 : 2)
     rest()
