@@ -92,6 +92,8 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
   /** From then on no timer is set: it would keep a process alive that is to end. */
   let closed = false
   let lingering: ReturnType<typeof setTimeout> | undefined
+  /** When the last one who waited for some queue left. */
+  let leftAt = 0
   let fenceTimer: ReturnType<typeof setTimeout> | undefined
   let fenceMillis = shortestFenceMillis
 
@@ -130,6 +132,7 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
       wasEmpty: () => isEmpty(made) || poll.hasSeenNothing(queue),
       onRest: (found) => rest(made, found),
       onChange() {
+        if (line.length === 0) leftAt = performance.now()
         if (made.state === 'watched') setAlarm(made)
         else forgetIfLeft(made)
       },
@@ -354,7 +357,8 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
     poll.forget(awaited.queue)
     if (queues.size > 0 || closed) return
     clearTimeout(lingering)
-    lingering = setTimeout(() => void listener.close(), lingerMillis)
+    // (The watches may have outlived him already.)
+    lingering = setTimeout(() => void listener.close(), leftAt + lingerMillis - performance.now())
   }
 
   return {

@@ -304,6 +304,22 @@ describe('waiting costs', () => {
     assert.deepEqual(await again, ['"again"'])
   })
 
+  test('a connection that outlives the last one by as long as it is to, no longer', async () => {
+    const { wait, watched, database: own } = await createWaiting(undefined, { lingerMillis: 2000 })
+    const queue = await newQueue(own.pool)
+    const leave = new AbortController()
+    const waiting = wait(queue, { signal: leave.signal })
+    await watched(queue)
+
+    leave.abort()
+    await waiting
+    const left = performance.now()
+
+    await until('the end of the connection', async () => ((await listeners(own.pool)).length === 0 ? true : undefined))
+    const millis = performance.now() - left
+    assert.ok(millis > 1900 && millis < 3500, `${millis} ms`)
+  })
+
   test('few notifications, where many send what nobody is to have yet', async () => {
     const queue = await newQueue(pool)
     const leave = new AbortController()
