@@ -170,7 +170,8 @@ export function createListenHub(options: ListenHubOptions): Hub & { readonly mod
 
   /** There may be so many messages. */
   function hint(awaited: Awaited, messages: number, isNotification: boolean): void {
-    if (awaited.state === 'asking') {
+    // (What this process did itself waits for no answer: the connection may be dead, which shows after 10 s.)
+    if (awaited.state === 'asking' && isNotification) {
       awaited.hinted = Math.max(awaited.hinted, messages)
       return
     }

@@ -264,6 +264,32 @@ test('a listening connection in a black hole is noticed by its silence, and thos
   await proxy.stop()
 })
 
+test('while the listening connection is in a black hole, what the server itself sends reaches those who wait there', async (t: TestContext) => {
+  const database = await createDatabase()
+  const proxy = await startTcpProxy(database.url)
+  t.after(proxy.stop)
+  const queue = await newQueue(database.pool)
+  const server = await start(t, { databaseUrl: database.url, directUrl: proxy.url })
+  const waiting = [1, 2, 3].map(() => receive(server, queue, 20))
+  await until('the watch', async () => (await watchers(database.pool, queue))[0])
+  await listenerSettles(database.pool)
+
+  proxy.blackHole()
+  const started = performance.now()
+  for (const body of [1, 2, 3]) {
+    assert.equal((await post(server, `${queue}/messages`, { body }))?.status, 201)
+    await sleep(300)
+  }
+
+  assert.deepEqual((await Promise.all(waiting)).flat().sort(), [1, 2, 3])
+  const millis = performance.now() - started
+  assert.ok(millis < 5000, `${millis} ms`)
+  assert.match(await healthOf(server), /^listen: /)
+  await proxy.restore()
+  await server.stop()
+  await proxy.stop()
+})
+
 test('a listening connection whose bytes are held up for a moment is not given up, and what came meanwhile is heard', async (t: TestContext) => {
   const database = await createDatabase()
   const proxy = await startTcpProxy(database.url)
