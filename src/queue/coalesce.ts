@@ -4,11 +4,13 @@
  *  1. A call goes out at once if nothing of its kind is under way for its queue. What comes meanwhile is gathered, and goes together when
  *     that ends, or beside it after 2 ms (the database may be far away). So an idle queue waits for nothing, and batches grow with the load.
  *  2. A caller is answered when the transaction with its own elements has committed. Elements stand in the order in which they came.
- *  3. All or none holds per caller: a joint statement that the database refuses has changed nothing, so each of its calls runs again by
- *     itself, and only what is refused alone gets the refusal. After that the next joint statement is one call, then two, then four: who
- *     is refused again and again (a full queue) does not make the others pay for it each time.
+ *  3. All or none holds per caller: a joint statement that the database refuses has changed nothing, so its calls go again, before all others,
+ *     and only what is refused alone gets the refusal. The next statement is one call, and those that follow, as long as none is refused, two,
+ *     four and so on: who is refused again and again (a full queue) does not make the others pay for it each time. Nor do they all go at
+ *     once: that would take every connection from everybody else.
  *  4. A statement whose end is unknown (the connection broke) is not run again: everyone in it gets the error.
- *  5. Nobody waits for what another caller waits for: a joint statement that meets a lock gives up after a moment, and goes on as in 3.
+ *  5. Nobody waits for what another caller waits for: a statement that meets a lock gives up after a moment, and goes on as in 3; a call that
+ *     meets it alone goes beside the others, and waits.
  *     (A send waits for a transaction that has sent the same dedup id and is open still; an ack for one that is settling the message.)
  *
  * For processes that live long and may share connections among requests; not for Workers. */
@@ -96,7 +98,11 @@ export function coalescing(executor: Executor): Executor {
       }
       lane.most = Math.min(lane.most * 2, maxBatch)
     } catch (error) {
-      if (gaveUp(error) || (calls.length > 1 && isRefusal(error))) {
+      if (calls.length > 1 && isRefusal(error)) {
+        lane.gathered.unshift(...calls)
+        lane.most = 1
+        while (lane.underWay < maxUnderWay && lane.gathered.length > 1) void run(lane)
+      } else if (gaveUp(error)) {
         lane.most = 1
         for (const call of calls) void alone(call)
       } else {

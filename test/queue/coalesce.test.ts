@@ -156,6 +156,23 @@ test('a full queue refuses each, and what was taken is what was answered so', as
   assert.equal((await bodiesIn(database)).length, kept)
 })
 
+test('what was refused together goes on without taking all connections, and each hears its own refusal', async () => {
+  const { database } = await createWorld({ maxMessages: 1 })
+  let underWay = 0
+  let most = 0
+  const executor = coalescing({
+    async query(text, values) {
+      most = Math.max(most, ++underWay)
+      return database.pool.query(text, values).finally(() => underWay--)
+    },
+  })
+
+  const answers = await outcomes(Array.from({ length: 300 }, () => send(executor, 'q', [parcel('x')], alone)))
+
+  assert.deepEqual(new Set(answers), new Set(['ok', 'queue_full']))
+  assert.ok(most <= 4, `${most} statements at a time`)
+})
+
 test('a dedup id that several callers send at once is one message', async () => {
   const { database, executor } = await createWorld()
 
