@@ -82,6 +82,8 @@ export async function openStream<Message>(hub: Hub, stream: MessageStream<Messag
   async function leave(): Promise<void> {
     if (gone.signal.aborted) return
     gone.abort()
+    // (In the same process it may be read still, and would wait for ever.)
+    if (signal.aborted) reader.error(signal.reason)
     try {
       await looking
       if (held.length > 0) await giveBack(held.splice(0))

@@ -97,6 +97,20 @@ test('aborting ends a waiting receive at once, and takes no message along', asyn
   assert.equal(message?.attempts, 1)
 })
 
+test('aborting ends a stream that is being read, with the reason', async () => {
+  const { name } = await createQueue()
+  const leaving = new AbortController()
+  const { body } = await shared.fetch(`${shared.url}/v1/queues/${name}/stream`, { signal: leaving.signal })
+  assert.ok(body)
+  const reader = body.getReader()
+  assert.match(new TextDecoder().decode((await reader.read()).value), /^retry:/)
+  const reading = reader.read()
+
+  leaving.abort(new Error('enough'))
+
+  await assert.rejects(reading, { message: 'enough' })
+})
+
 test('stopping answers who waits, waits for what runs, and refuses what comes later', async (t) => {
   const own = openOwn(t)
   const queue = await createQueue(own)
