@@ -14,6 +14,7 @@ export function mountDeliverRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/deliver',
+      operationId: 'deliver',
       summary: 'Deliver what is due to webhook endpoints, for a while.',
       needs: 'admin',
       body: DeliverRequest,

@@ -21,6 +21,7 @@ export function mountDeliveryRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/endpoints/{endpoint}/attempts',
+      operationId: 'attempts',
       summary: 'Attempts to deliver, the newest first, a page at a time.',
       needs: 'receive',
       query: AttemptListQuery,
@@ -34,6 +35,7 @@ export function mountDeliveryRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/endpoints/{endpoint}/statistics',
+      operationId: 'endpointStatistics',
       summary: 'How much waits, and how the last attempts came out.',
       needs: 'receive',
       answer: EndpointStatistics,
@@ -46,6 +48,7 @@ export function mountDeliveryRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/endpoints/{endpoint}/resend',
+      operationId: 'resend',
       summary: 'Deliver an event once more, whatever came of it before.',
       needs: 'admin',
       body: ResendRequest,
@@ -66,6 +69,7 @@ export function mountDeliveryRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/endpoints/{endpoint}/test',
+      operationId: 'testEndpoint',
       summary: 'Deliver an event of the type "test", to this endpoint only.',
       needs: 'admin',
       answer: TestEventResponse,
@@ -83,6 +87,7 @@ export function mountDeliveryRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/endpoints/{endpoint}/recover',
+      operationId: 'recover',
       summary: 'Deliver anew what has failed for good: all, or what fits.',
       needs: 'admin',
       body: RecoverRequest,

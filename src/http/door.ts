@@ -6,6 +6,7 @@ import { getPath } from 'hono/utils/url'
 import type { Access } from '../config.ts'
 import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
+import { maxRequestBytes } from '../limits.ts'
 import type { Hub } from '../wakeup/hub.ts'
 import type { Delivering } from '../webhooks/delivering.ts'
 import { requireEndpointOf } from '../webhooks/own.ts'
@@ -49,6 +50,8 @@ export interface Endpoint<Query extends Schema, Body extends Schema> {
   /** OpenAPI's form: /v1/queues/{queue}, /v1/exchanges/{exchange}; {endpoint} is one
    * of webhooks, whose scope is that of its queue; {id} is that of a message, {reply} that of a reply. */
   readonly path: string
+  /** What a generated client calls it: as ours does (`send`), with the thing it is of where that says too little (`createQueue`). */
+  readonly operationId: string
   readonly summary: string
   readonly needs: Action
   readonly query?: Query
@@ -195,12 +198,13 @@ function scopeOf({ method, path, needs }: Endpoint<Schema, Schema>): string {
 }
 
 function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readonly<Record<string, Schema>>): void {
-  const { method, path, summary, query, body, answer, answerLater } = declared
+  const { method, path, operationId, summary, query, body, answer, answerLater } = declared
   const { answerType = 'application/json', status = 200, creates, eventTypes } = declared
   const json = (schema: Schema) => ({ content: { 'application/json': { schema } } })
   door.openAPIRegistry.registerPath({
     method,
     path,
+    operationId,
     summary,
     description: `Needs the scope ${scopeOf(declared)}.`,
     security: [{ bearer: [] }],
@@ -208,15 +212,18 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
       params: z.object(inPath),
       ...(query && { query: query as z.ZodObject }),
       ...(body && {
-        body: declared.readsBody
-          ? {
-              content: {
-                'application/json': { schema: body },
-                ...(eventTypes === 'request' && eventContent),
-                '*/*': { schema: { type: 'string', format: 'binary' } },
-              },
-            }
-          : json(body),
+        body: {
+          /** An empty body counts as {}. (Asked when the document is: a schema's first use takes time, which a start has not.) */
+          get required() {
+            return !body.safeParse({}).success
+          },
+          description: `At most ${maxRequestBytes} bytes.`,
+          content: {
+            'application/json': { schema: body },
+            ...(eventTypes === 'request' && eventContent),
+            ...(declared.readsBody && { '*/*': { schema: { type: 'string', format: 'binary' } } }),
+          },
+        },
       }),
     },
     responses: {

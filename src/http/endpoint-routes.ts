@@ -27,6 +27,7 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
     {
       method: 'put',
       path: '/v1/endpoints/{endpoint}',
+      operationId: 'setEndpoint',
       summary:
         'Create an endpoint of webhooks, or replace its configuration; the answer to who makes it shows its secret, once.',
       needs: 'admin',
@@ -45,6 +46,7 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
     {
       method: 'get',
       path: '/v1/endpoints/{endpoint}',
+      operationId: 'endpointInfo',
       summary: "An endpoint's configuration, and how it is.",
       needs: 'admin',
       answer: EndpointInfo,
@@ -58,6 +60,7 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
     {
       method: 'get',
       path: '/v1/endpoints',
+      operationId: 'endpoints',
       summary: 'Endpoints by name, of one application or all, a page at a time.',
       needs: 'admin',
       query: EndpointListQuery,
@@ -75,6 +78,7 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
     {
       method: 'delete',
       path: '/v1/endpoints/{endpoint}',
+      operationId: 'deleteEndpoint',
       summary: 'Delete an endpoint and all that waits for it.',
       needs: 'admin',
       answer: DeletedEndpoint,
@@ -88,6 +92,7 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
     {
       method: 'post',
       path: '/v1/endpoints/{endpoint}/secret/rotate',
+      operationId: 'rotateSecret',
       summary: 'Sign with another secret, for a while also with those before it; the answer shows a new one, once.',
       needs: 'admin',
       body: RotateSecretRequest,
@@ -106,7 +111,14 @@ export function mountEndpointRoutes(door: Door, access: Access, webhooks: Webhoo
     endpoint(
       door,
       access,
-      { method: 'post', path: `/v1/endpoints/{endpoint}/${verb}`, summary, needs: 'admin', answer: EndpointInfo },
+      {
+        method: 'post',
+        path: `/v1/endpoints/{endpoint}/${verb}`,
+        operationId: `${verb}Endpoint`,
+        summary,
+        needs: 'admin',
+        answer: EndpointInfo,
+      },
       async ({ webhook, application, executor, hub, context }) => {
         const info = await switchEndpoint(executor, webhook, verb)
         hub.poke(`webhooks.${webhook}`)

@@ -34,10 +34,11 @@ function list<Schema extends z.ZodType>(schema: Schema, min: number, max: number
       context.addIssue({ code: 'custom', message: `must be between ${min} and ${max}, got ${length}` })
     })
     .optional()
+    .openapi({ minItems: min, maxItems: max })
     .describe(description)
 }
 
-/** Strings by name, of which none is ever shown. */
+/** Strings by name, of which none is ever shown. Their bytes are said in words: JSON Schema has no word for them. */
 function strings(maxBytes: number, description: string) {
   return z
     .record(z.string(), z.string({ error: 'must be a string' }), { error: 'must be an object of strings' })
@@ -51,7 +52,7 @@ function strings(maxBytes: number, description: string) {
       }
     })
     .optional()
-    .describe(description)
+    .describe(`${description} Strings by name, at most ${maxBytes} bytes of JSON.`)
 }
 
 const secret = z
@@ -68,7 +69,10 @@ const EndpointFilter = fields({
 })
 
 export const EndpointConfig = fields({
-  url: z.string(rule('a string')).describe('Where to: https, a public host, at most 2048 characters.'),
+  url: z
+    .string(rule('a string'))
+    .openapi({ maxLength: limits.maxUrlLength })
+    .describe('Where to: https, a public host.'),
   exchange: required(otherExchange('What is published there is delivered; of type topic, direct or fanout.')),
   eventTypes: list(
     required(routingKey('A pattern of routing keys.')),
@@ -77,8 +81,13 @@ export const EndpointConfig = fields({
     'Patterns of routing keys, as for bindings. Default ["#"]: everything, of a topic exchange.',
   ),
   application: shortText(limits.maxApplicationLength, 'Whose it is; endpoints can be listed by it.'),
-  filter: EndpointFilter.optional().describe('Only events that contain all of it. Default: all.'),
-  headers: strings(limits.maxHeadersBytes, 'Of the requests.'),
+  filter: EndpointFilter.optional().describe(
+    `Only events that contain all of it. At most ${limits.maxFilterBytes} bytes of JSON. Default: all.`,
+  ),
+  headers: strings(
+    limits.maxHeadersBytes,
+    `Of the requests. At most ${limits.maxEndpointHeadersBytes} bytes of names and values.`,
+  ).openapi({ maxProperties: limits.maxEndpointHeaders }),
   description: shortText(limits.maxDescriptionLength, 'For people.'),
   metadata: strings(limits.maxMetadataBytes, 'For programs.'),
   timeoutSeconds: number(
@@ -162,7 +171,10 @@ export const EndpointListResponse = z
 export const DeletedEndpoint = z.object({ deletedDeliveries: z.int() }).openapi('DeletedEndpoint')
 
 export const RotateSecretRequest = fields({
-  overlapSeconds: seconds(limits.maxOverlapSeconds, 'How long the secrets before it go on signing. Default 86400.'),
+  overlapSeconds: seconds(
+    limits.maxOverlapSeconds,
+    `How long the secrets before it go on signing, at most ${limits.maxWebhookSecrets} with it. Default 86400.`,
+  ),
   secret,
 }).openapi('RotateSecretRequest')
 
@@ -189,8 +201,10 @@ export const AttemptListResponse = z
           status: z.int().optional(),
           error: z.string().optional(),
           detail: z.string().optional(),
-          responseHeaders: text.optional(),
-          responseBody: z.string().optional(),
+          responseHeaders: text
+            .optional()
+            .describe(`What is kept: at most ${limits.keptHeaders}, and ${limits.keptHeaderBytes} bytes.`),
+          responseBody: z.string().optional().describe(`What is kept: its first ${limits.keptBodyBytes} bytes.`),
         })
         .openapi('DeliveryAttempt'),
     ),

@@ -26,6 +26,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'put',
       path: '/v1/exchanges/{exchange}',
+      operationId: 'declareExchange',
       summary: 'Declare an exchange, or find it just as it is declared.',
       needs: 'admin',
       body: ExchangeConfig,
@@ -43,6 +44,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/exchanges/{exchange}',
+      operationId: 'exchangeInfo',
       summary: 'What an exchange was declared as.',
       needs: 'admin',
       answer: ExchangeInfo,
@@ -55,6 +57,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'delete',
       path: '/v1/exchanges/{exchange}',
+      operationId: 'deleteExchange',
       summary: 'Delete an exchange and its bindings, those from it and those to it.',
       needs: 'admin',
       query: DeleteExchangeQuery,
@@ -69,6 +72,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/exchanges',
+      operationId: 'exchanges',
       summary: 'Exchanges by name, a page at a time.',
       needs: 'admin',
       query: ExchangeListQuery,
@@ -82,6 +86,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'put',
       path: '/v1/exchanges/{exchange}/bindings',
+      operationId: 'bind',
       summary: 'Bind: what is published to the exchange and fits goes to a queue, or on to another exchange.',
       needs: 'admin',
       body: BindRequest,
@@ -96,6 +101,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'delete',
       path: '/v1/exchanges/{exchange}/bindings',
+      operationId: 'unbind',
       summary: 'Undo the bind that said the same.',
       needs: 'admin',
       body: UnbindRequest,
@@ -110,6 +116,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/exchanges/{exchange}/bindings',
+      operationId: 'bindings',
       summary: 'The bindings from an exchange or to it, in the order in which they were made, a page at a time.',
       needs: 'admin',
       query: BindingListQuery,
@@ -126,6 +133,7 @@ export function mountExchangeRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}/bindings',
+      operationId: 'queueBindings',
       summary: 'The bindings that lead to a queue, in the order in which they were made, a page at a time.',
       needs: 'admin',
       query: QueueBindingListQuery,

@@ -1,6 +1,6 @@
 /* The shapes of exchanges: what they are, what is bound to them, what is published. */
 import { z } from '@hono/zod-openapi'
-import { maxBatch, maxBindingHeaders, maxHeadersBytes, maxWeight } from '../limits.ts'
+import { maxBatch, maxBindingHeaders, maxWeight } from '../limits.ts'
 import {
   batch,
   fields,
@@ -17,7 +17,7 @@ import {
   storable,
   wholeNumber,
 } from './fields.ts'
-import { bodyFits, outgoing, rawOptions } from './message-schemas.ts'
+import { bodyFits, bodyRequired, outgoing, rawOptions } from './message-schemas.ts'
 
 const types = ['direct', 'topic', 'fanout', 'headers', 'hash'] as const
 
@@ -76,7 +76,8 @@ const sought = z
     }
   })
   .optional()
-  .describe(`Of a headers exchange: strings by name, or null where any value will do; up to ${maxBindingHeaders}.`)
+  .openapi({ maxProperties: maxBindingHeaders })
+  .describe('Of a headers exchange: strings by name, or null where any value will do.')
 
 const binding = {
   queue: otherQueue('Where it leads: a queue.'),
@@ -145,12 +146,12 @@ export const BindingListResponse = z
 
 const published = { ...outgoing, routingKey: routingKey('What the exchange decides by. Default "".') }
 
-const PublishedMessage = fields(published).superRefine(bodyFits).openapi('PublishedMessage')
+const PublishedMessage = fields(published).superRefine(bodyFits).openapi('PublishedMessage', bodyRequired)
 
 /** One message that is the whole request. */
 export const PublishOne = fields({ ...published, mandatory: flag(mandatory) })
   .superRefine(bodyFits)
-  .openapi('PublishOne')
+  .openapi('PublishOne', bodyRequired)
 
 export const PublishBatch = fields({
   messages: batch(PublishedMessage, 'messages'),
@@ -173,7 +174,7 @@ export const PublishResponse = z
 
 export const RouteRequest = fields({
   routingKey: published.routingKey,
-  headers: headers(`Strings by name, at most ${maxHeadersBytes} bytes.`),
+  headers: headers(),
 }).openapi('RouteRequest')
 
 export const RouteResponse = z

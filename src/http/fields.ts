@@ -82,7 +82,7 @@ export function shortText(max: number, description: string) {
 
 /** What must be given. */
 export function required<Schema extends z.ZodType>(schema: z.ZodOptional<Schema>) {
-  return schema.unwrap()
+  return schema.unwrap().describe(schema.description ?? '')
 }
 
 /** A moment that means the same everywhere. */
@@ -112,8 +112,8 @@ export function routingKey(description: string) {
     .describe(description)
 }
 
-/** Strings by name. */
-export function headers(description: string) {
+/** Strings by name. Their bytes are said in words: JSON Schema has no word for them. */
+export function headers(description = '') {
   return z
     .record(z.string(), z.string(rule('a string')), rule('an object of strings'))
     .superRefine((given, context) => {
@@ -126,7 +126,7 @@ export function headers(description: string) {
       }
     })
     .optional()
-    .describe(description)
+    .describe(`${description} Strings by name, at most ${maxHeadersBytes} bytes of JSON.`.trimStart())
 }
 
 /** 1 – 1000 of something. */

@@ -28,11 +28,11 @@ export function mountHealthRoutes(door: Door): void {
   })
 
   const yes = { 200: { description: 'Yes.' } }
-  for (const [path, summary, responses] of [
-    ['/healthz', 'Is this process alive? Asks no database.', yes],
-    ['/readyz', 'Can it serve? Asks the database.', { ...yes, 503: { description: 'No.' } }],
+  for (const [path, operationId, summary, responses] of [
+    ['/healthz', 'health', 'Is this process alive? Asks no database.', yes],
+    ['/readyz', 'readiness', 'Can it serve? Asks the database.', { ...yes, 503: { description: 'No.' } }],
   ] as const) {
-    door.openAPIRegistry.registerPath({ method: 'get', path, summary, responses })
+    door.openAPIRegistry.registerPath({ method: 'get', path, operationId, summary, responses })
   }
   door.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   door.doc31('/openapi.json', {

@@ -12,6 +12,7 @@ export function mountImportRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/import',
+      operationId: 'importDefinitions',
       summary:
         'Exchanges, queues, policies and bindings, all or none. What is there just so stays, what is not refuses it.',
       needs: 'admin',

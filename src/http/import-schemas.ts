@@ -45,7 +45,9 @@ export const ImportRequest = fields({
       context.addIssue({ code: 'custom', path: [kind, second, 'name'], message })
     }
   })
-  .openapi('ImportRequest')
+  .openapi('ImportRequest', {
+    description: `At most ${maxImported} exchanges, queues, policies and bindings in all.`,
+  })
 
 const tooMany = (total: number) =>
   `must have at most ${maxImported} exchanges, queues, policies and bindings, got ${total}`

@@ -28,6 +28,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/receive',
+      operationId: 'receive',
       summary:
         'Lease messages, and wait for them if there are none; ack what is done in the same request. Or as CloudEvents.',
       needs: 'receive',
@@ -68,6 +69,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/ack',
+      operationId: 'ack',
       summary: 'The messages are done: delete them.',
       needs: 'receive',
       body: AckRequest,
@@ -81,6 +83,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/nack',
+      operationId: 'nack',
       summary: 'Give messages back, to be received again, or make dead letters of them.',
       needs: 'receive',
       body: NackRequest,
@@ -98,6 +101,7 @@ export function mountLeaseRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/extend',
+      operationId: 'extend',
       summary: 'Keep messages longer.',
       needs: 'receive',
       body: ExtendRequest,

@@ -1,8 +1,8 @@
 /* The shapes of receiving and settling. */
 import { z } from '@hono/zod-openapi'
-import { maxBatch, maxDelaySeconds, maxErrorLength, maxLeaseSeconds, maxWaitSeconds } from '../limits.ts'
+import { maxAutoAcked, maxBatch, maxDelaySeconds, maxErrorLength, maxLeaseSeconds, maxWaitSeconds } from '../limits.ts'
 import { batch, fields, flag, isStorable, rule, seconds, shown, storable, wholeNumber } from './fields.ts'
-import { stored } from './schemas.ts'
+import { answerEnds, stored } from './schemas.ts'
 
 export const Receipt = z.string(rule('a string')).refine(isStorable, { error: `must be ${storable}` })
 
@@ -12,7 +12,9 @@ export const ReceiveRequest = fields({
   max: wholeNumber(1, maxBatch, 'Most messages to lease. Default 1.'),
   waitSeconds: seconds(maxWaitSeconds, 'How long to wait if there is none. Default 0.'),
   leaseSeconds: seconds(maxLeaseSeconds, "How long the caller owns them. Default: the queue's."),
-  autoAck: flag('At most once: they are gone when they are handed out, and there is no receipt. Default false.'),
+  autoAck: flag(
+    `At most once: they are gone when they are handed out, at most ${maxAutoAcked} in an answer, and there is no receipt. Default false.`,
+  ),
   acks: batch(Receipt, 'acks', 'an array of receipts')
     .optional()
     .describe('Receipts of messages that are done: acked first, before any waiting, in the same transaction.'),
@@ -39,14 +41,16 @@ const settlements = z.array(
 
 export const ReceiveResponse = z
   .object({
-    messages: z.array(
-      z.object({
-        ...stored,
-        receipt: z.string(),
-        firstReceivedAt: z.iso.datetime(),
-        leasedUntil: z.iso.datetime(),
-      }),
-    ),
+    messages: z
+      .array(
+        z.object({
+          ...stored,
+          receipt: z.string(),
+          firstReceivedAt: z.iso.datetime(),
+          leasedUntil: z.iso.datetime(),
+        }),
+      )
+      .describe(answerEnds),
     acks: settlements.optional().describe('What became of the acks of the request, in their order.'),
   })
   .openapi('ReceiveResponse')

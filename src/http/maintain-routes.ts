@@ -11,6 +11,7 @@ export function mountMaintainRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/maintain',
+      operationId: 'maintain',
       summary: 'Clear away what is over, in all queues: expired messages, old dead letters, dedup ids.',
       needs: 'admin',
       body: MaintainRequest,

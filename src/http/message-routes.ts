@@ -26,6 +26,7 @@ export function mountMessageRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/messages',
+      operationId: 'send',
       summary:
         'Send messages, all or none: a batch, one message object, CloudEvents, or (with another content type) the raw body.',
       needs: 'send',
@@ -50,6 +51,7 @@ export function mountMessageRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}/messages',
+      operationId: 'peek',
       summary:
         'Look at messages without taking them, in the order they were sent, a page at a time: all, or those that fit.',
       needs: 'receive',
@@ -69,6 +71,7 @@ export function mountMessageRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}/messages/{id}',
+      operationId: 'getMessage',
       summary: 'Look at one message.',
       needs: 'receive',
       answer: PeekedMessage,

@@ -3,11 +3,11 @@ import { z } from '@hono/zod-openapi'
 import {
   maxAgeSeconds,
   maxBatch,
+  maxBodyBytes,
   maxCorrelationIdLength,
   maxDedupIdLength,
   maxDelaySeconds,
   maxGroupLength,
-  maxHeadersBytes,
   maxPriority,
   maxReplyToLength,
   maxSearchLength,
@@ -32,7 +32,7 @@ import {
   time,
   wholeNumber,
 } from './fields.ts'
-import { After, reasons, stored } from './schemas.ts'
+import { After, answerEnds, reasons, stored } from './schemas.ts'
 
 export const messageOptions = {
   type: shortText(maxTypeLength, 'What kind of message it is.'),
@@ -50,14 +50,20 @@ const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 
 /** What a message may be, besides its metadata. */
 export const content = {
-  body: z.unknown().optional().describe('With encoding json any JSON value, kept byte for byte; else a string.'),
+  body: z
+    .unknown()
+    .optional()
+    .describe(`With encoding json any JSON value, kept byte for byte; else a string. At most ${maxBodyBytes} bytes.`),
   encoding: oneOf(
     ['json', 'text', 'base64'],
     'How body is written: a JSON value (default), a string of text, or bytes in base64.',
   ),
   contentType: shortText(maxTypeLength, 'Media type of the body, for the receiver.'),
-  headers: headers(`Strings by name, at most ${maxHeadersBytes} bytes.`),
+  headers: headers(),
 }
+
+/** For the document, where `bodyFits` is not seen. (A body that must be there would be missed before an unknown field is seen to be it.) */
+export const bodyRequired = { required: ['body'] }
 
 /** The body is there, and is what its encoding says. */
 export function bodyFits(
@@ -75,7 +81,7 @@ export function bodyFits(
 /** What a message to send or to publish may be. */
 export const outgoing = { ...content, ...messageOptions }
 
-export const OutgoingMessage = fields(outgoing).superRefine(bodyFits).openapi('OutgoingMessage')
+export const OutgoingMessage = fields(outgoing).superRefine(bodyFits).openapi('OutgoingMessage', bodyRequired)
 
 export const SendRequest = fields({ messages: batch(OutgoingMessage, 'messages') }).openapi('SendRequest')
 
@@ -102,7 +108,7 @@ export const SendQuery = z.strictObject(
 export const EventSendQuery = RawSendQuery.omit({ type: true, dedupId: true })
 
 /** What a message may keep in its headers. */
-export const StoredHeaders = headers('')
+export const StoredHeaders = headers()
 
 export const SendResponse = z
   .object({ messages: z.array(z.object({ id: z.string(), duplicate: z.boolean() })) })
@@ -162,5 +168,5 @@ export const PeekedMessage = z
   .openapi('PeekedMessage')
 
 export const PeekResponse = z
-  .object({ messages: z.array(PeekedMessage), next: z.string().optional() })
+  .object({ messages: z.array(PeekedMessage).describe(answerEnds), next: z.string().optional() })
   .openapi('PeekResponse')

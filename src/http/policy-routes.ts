@@ -11,6 +11,7 @@ export function mountPolicyRoutes(door: Door, access: Access): void {
     {
       method: 'put',
       path: '/v1/policies/{policy}',
+      operationId: 'setPolicy',
       summary: 'Create a policy, or replace all of it: settings of the queues that match, unless they say otherwise.',
       needs: 'admin',
       body: PolicyConfig,
@@ -28,6 +29,7 @@ export function mountPolicyRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/policies/{policy}',
+      operationId: 'policyInfo',
       summary: 'A policy, and how many queues it matches.',
       needs: 'admin',
       answer: PolicyInfo,
@@ -40,6 +42,7 @@ export function mountPolicyRoutes(door: Door, access: Access): void {
     {
       method: 'delete',
       path: '/v1/policies/{policy}',
+      operationId: 'deletePolicy',
       summary: 'Delete a policy: its queues have what other policies or the defaults say.',
       needs: 'admin',
       answer: PolicyDeleted,
@@ -52,6 +55,7 @@ export function mountPolicyRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/policies',
+      operationId: 'policies',
       summary: 'All policies, the most specific first.',
       needs: 'admin',
       answer: PolicyListResponse,

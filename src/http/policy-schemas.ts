@@ -1,6 +1,6 @@
 /* The shapes of policies. Their settings are those of queues, but for durability. */
 import { z } from '@hono/zod-openapi'
-import { queuesPattern, queuesRule } from '../limits.ts'
+import { maxPolicies, queuesPattern, queuesRule } from '../limits.ts'
 import { fields, rule } from './fields.ts'
 import { configShape, settingsGoTogether } from './queue-schemas.ts'
 
@@ -27,6 +27,8 @@ export const PolicyInfo = z
   })
   .openapi('PolicyInfo')
 
-export const PolicyListResponse = z.object({ policies: z.array(PolicyInfo) }).openapi('PolicyListResponse')
+export const PolicyListResponse = z
+  .object({ policies: z.array(PolicyInfo).max(maxPolicies) })
+  .openapi('PolicyListResponse')
 
 export const PolicyDeleted = z.object({ matchingQueues: z.int() }).openapi('PolicyDeleted')

@@ -23,6 +23,7 @@ export function mountPublishRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/exchanges/{exchange}/publish',
+      operationId: 'publish',
       summary:
         'Publish messages, all or none: a batch, one message object, or (with another content type) the raw body.',
       needs: 'publish',
@@ -47,6 +48,7 @@ export function mountPublishRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/exchanges/{exchange}/route',
+      operationId: 'route',
       summary: 'Where a message would go if it were published now, and why. Nothing is sent.',
       needs: 'publish',
       body: RouteRequest,

@@ -31,6 +31,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'put',
       path: '/v1/queues/{queue}',
+      operationId: 'createQueue',
       summary: 'Create a queue, or replace its configuration: what is not given gets its default.',
       needs: 'admin',
       body: QueueConfig,
@@ -48,6 +49,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}',
+      operationId: 'queueInfo',
       summary: 'The configuration of a queue.',
       needs: 'receive',
       answer: QueueInfo,
@@ -60,6 +62,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'delete',
       path: '/v1/queues/{queue}',
+      operationId: 'deleteQueue',
       summary: 'Delete a queue and all its messages.',
       needs: 'admin',
       answer: Deleted,
@@ -72,6 +75,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues',
+      operationId: 'queues',
       summary: 'Queues by name, a page at a time.',
       needs: 'admin',
       query: ListQuery,
@@ -85,6 +89,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/purge',
+      operationId: 'purgeQueue',
       summary: 'Delete all messages of a queue, leased and delayed ones too.',
       needs: 'admin',
       answer: Purged,
@@ -97,6 +102,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}/stats',
+      operationId: 'queueStats',
       summary: 'How many messages there are in which state, and how many come and go.',
       needs: 'receive',
       answer: QueueStats,
@@ -109,6 +115,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/pause',
+      operationId: 'pauseQueue',
       summary: 'Hand out nothing any more, until it is resumed; sending and settling go on.',
       needs: 'admin',
       answer: QueueInfo,
@@ -121,6 +128,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/resume',
+      operationId: 'resumeQueue',
       summary: 'Hand out messages again.',
       needs: 'admin',
       answer: QueueInfo,
@@ -137,6 +145,7 @@ export function mountQueueRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/redrive',
+      operationId: 'redrive',
       summary: 'Bring dead letters back: all, or those that fit, to where each came from or into another queue.',
       needs: 'admin',
       body: RedriveRequest,

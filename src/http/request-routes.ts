@@ -30,6 +30,7 @@ export function mountRequestRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/request',
+      operationId: 'request',
       summary: 'Send a message and wait for the reply; 202 if there is none in time: fetch it later.',
       needs: 'send',
       body: RequestRequest,
@@ -53,6 +54,7 @@ export function mountRequestRoutes(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}/replies/{reply}',
+      operationId: 'fetchReply',
       summary: 'The reply to a request, and wait for it if there is none; 202 if there is none in time.',
       needs: 'send',
       query: AwaitQuery,
@@ -77,6 +79,7 @@ export function mountRequestRoutes(door: Door, access: Access): void {
     {
       method: 'post',
       path: '/v1/queues/{queue}/reply',
+      operationId: 'reply',
       summary: 'Reply to a request, and ack it in the same step.',
       needs: 'receive',
       body: ReplyRequest,

@@ -3,7 +3,7 @@ import { z } from '@hono/zod-openapi'
 import { maxKeepSeconds, maxReplyToLength, maxWaitSeconds, minKeepSeconds } from '../limits.ts'
 import { fields, fromText, number, required, seconds, shortText } from './fields.ts'
 import { Receipt } from './lease-schemas.ts'
-import { bodyFits, content, messageOptions } from './message-schemas.ts'
+import { bodyFits, bodyRequired, content, messageOptions } from './message-schemas.ts'
 import { stored } from './schemas.ts'
 
 const { replyTo: _, ...requestOptions } = messageOptions
@@ -22,7 +22,7 @@ export const RequestRequest = fields({
   ),
 })
   .superRefine(bodyFits)
-  .openapi('RequestRequest')
+  .openapi('RequestRequest', bodyRequired)
 
 export const AwaitQuery = fields({ waitSeconds: fromText(waitSeconds) })
 
@@ -57,7 +57,7 @@ export const ReplyRequest = fields({
   receipt: Receipt.optional().describe("The request's: it is acked in the same step."),
 })
   .superRefine(bodyFits)
-  .openapi('ReplyRequest')
+  .openapi('ReplyRequest', { required: [...bodyRequired.required, 'replyTo'] })
 
 export const ReplyResponse = z
   .object({

@@ -1,7 +1,7 @@
 /* The shapes that several endpoints share; those of one topic are in the files *-schemas.ts. What validates is what /openapi.json
  * publishes. Their TypeScript twins are in wire.ts. */
 import { z } from '@hono/zod-openapi'
-import { endpointNamePattern, endpointNameRule, queueNamePattern, queueNameRule } from '../limits.ts'
+import { endpointNamePattern, endpointNameRule, maxAnswerLength, queueNamePattern, queueNameRule } from '../limits.ts'
 import { rule } from './fields.ts'
 
 export const QueueName = z
@@ -42,11 +42,14 @@ export const After = MessageId.optional().describe('The `next` of the page befor
 
 export const reasons = ['attempts', 'expired', 'rejected', 'overflow'] as const
 
+export const answerEnds = `No more of them once their bodies have ${maxAnswerLength} characters.`
+
 /** What every look at a stored message shows. */
 export const stored = {
   id: z.string(),
   encoding: z.enum(['json', 'text', 'base64']),
-  body: z.unknown(),
+  // (Or the document would have it that there may be none.)
+  body: z.unknown().refine((body) => body !== undefined),
   type: z.string().optional(),
   contentType: z.string().optional(),
   exchange: z.string().optional(),

@@ -28,6 +28,7 @@ export function mountStreamRoute(door: Door, access: Access): void {
     {
       method: 'get',
       path: '/v1/queues/{queue}/stream',
+      operationId: 'stream',
       summary: 'Messages as they come, as server-sent events: leased, or with autoAck at most once.',
       needs: 'receive',
       query: StreamQuery,
