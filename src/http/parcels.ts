@@ -9,7 +9,7 @@ import { bodySlices } from './body-slices.ts'
 import { type DoorEnv, isJson } from './door.ts'
 import { eventMode, eventParcels, type Mode } from './event-send.ts'
 import { parcelOf } from './parcel.ts'
-import { rawContent } from './raw-send.ts'
+import { rawContent, refuseJsonAsForm } from './raw-send.ts'
 import { traceOf, withTrace } from './trace-context.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
 
@@ -65,7 +65,9 @@ async function ownOf(context: Context<DoorEnv>, shapes: Shapes): Promise<Outgoin
     )
   }
   const contentType = given ?? 'application/octet-stream'
-  return { parcels: [{ ...options, contentType, ...rawContent(contentType, bytes) }], mandatory }
+  const content = rawContent(contentType, bytes)
+  refuseJsonAsForm(contentType, content)
+  return { parcels: [{ ...options, contentType, ...content }], mandatory }
 }
 
 interface Mandatory {

@@ -20,6 +20,16 @@ export function rawContent(contentType: string, bytes: Uint8Array): StoredConten
   return text === undefined ? { encoding: 'base64', body: toBase64(bytes) } : { encoding: 'text', body: text }
 }
 
+/** curl -d says that it sends a form, unless it is told otherwise: JSON that comes so was meant to be read, not kept as the message's text.
+ * @throws QueueError request_invalid for an object or array */
+export function refuseJsonAsForm(contentType: string, { body }: StoredContent): void {
+  if (!/^application\/x-www-form-urlencoded\b/i.test(contentType) || !/^\s*[{[]/.test(body) || !isJsonText(body)) return
+  throw new QueueError(
+    'request_invalid',
+    `the request body is JSON and must say so, with curl -H 'content-type: application/json', got ${contentType}`,
+  )
+}
+
 /** The text, or undefined if Postgres could not hold it or a decoder would change it. */
 function decoded(bytes: Uint8Array): string | undefined {
   try {

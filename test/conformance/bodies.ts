@@ -169,6 +169,37 @@ export const bodyCases: readonly Case[] = [
     },
   },
   {
+    claim:
+      'JSON that says it is a form, as curl does unasked, is refused with what to say instead; a form is kept as text',
+    async run(target) {
+      const queue = await newQueue(target)
+      const contentType = 'application/x-www-form-urlencoded'
+      const exchange = `/v1/exchanges/${queue.name}`
+      assert.equal((await call(target, 'PUT', exchange, { body: { type: 'fanout' } })).status, 201)
+      const texts = ['body=1&type=a', '7', '"7"', '{', '']
+
+      for (const body of ['{"body":1}', ' {"messages":[{"body":1}]}\n', '[1]']) {
+        const advice =
+          /^the request body is JSON and must say so, with curl -H 'content-type: application\/json', got .*-form/
+        assertProblem(await queue.post('messages', { body, contentType }), 'request_invalid', advice)
+        assertProblem(await queue.post('messages', { body, contentType: `${contentType}; a=b` }), 'request_invalid')
+        assertProblem(
+          await call(target, 'POST', `${exchange}/publish`, { body, contentType }),
+          'request_invalid',
+          advice,
+        )
+      }
+      for (const body of texts) assert.equal((await queue.post('messages', { body, contentType })).status, 201)
+      await queue.post('messages', { body: '{"body":1}', contentType: 'text/plain' })
+
+      const bodies = (await queue.peek()).messages.map(({ encoding, body }) => `${encoding} ${body}`)
+      assert.deepEqual(
+        bodies,
+        [...texts, '{"body":1}'].map((body) => `text ${body}`),
+      )
+    },
+  },
+  {
     claim: 'bytes in base64 within JSON come back, and what is no base64 is refused',
     async run(target) {
       const queue = await newQueue(target)
