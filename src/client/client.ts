@@ -1,17 +1,16 @@
 /* The client: one server, many queues. */
 import type {
   ExchangeInfo,
-  ExchangeListResponse,
   MaintainRequest,
   MaintainResponse,
   PolicyInfo,
   PolicyListResponse,
   QueueInfo,
-  QueueListResponse,
 } from '../wire.ts'
 import { type CallOptions, type ClientOptions, type Connection, connect } from './connection.ts'
 import type { Given } from './effects.ts'
 import { Exchange } from './exchange.ts'
+import { pages } from './pages.ts'
 import { Policy } from './policy.ts'
 import { Queue } from './queue.ts'
 import type { InputOf, OutputOf, StandardSchema } from './schema.ts'
@@ -60,12 +59,12 @@ export class Client {
 
   /** All exchanges by name, a page per request. */
   exchanges({ prefix, signal }: ListOptions = {}): AsyncGenerator<ExchangeInfo, void, undefined> {
-    return this.#pages<ExchangeInfo, ExchangeListResponse>('exchanges', prefix, signal, (page) => page.exchanges)
+    return pages(this.#connection, '/exchanges', 'exchanges', { prefix }, { signal })
   }
 
   /** All queues by name, a page per request. */
   queues({ prefix, signal }: ListOptions = {}): AsyncGenerator<QueueInfo, void, undefined> {
-    return this.#pages<QueueInfo, QueueListResponse>('queues', prefix, signal, (page) => page.queues)
+    return pages(this.#connection, '/queues', 'queues', { prefix }, { signal })
   }
 
   /** The policy of that name. Asks the server nothing; `set()` makes the policy. */
@@ -82,21 +81,5 @@ export class Client {
    * so too, as they go; this is for queues where nothing happens. While the answer says `more`, call it again. */
   async maintain({ signal, ...request }: MaintainOptions = {}): Promise<MaintainResponse> {
     return (await this.#connection.call<MaintainResponse>('POST', '/maintain', request, { signal })).data
-  }
-
-  async *#pages<Info, Page extends { readonly next?: string }>(
-    path: string,
-    prefix: string | undefined,
-    signal: AbortSignal | undefined,
-    listed: (page: Page) => readonly Info[],
-  ): AsyncGenerator<Info, void, undefined> {
-    const query = new URLSearchParams(prefix === undefined ? {} : { prefix })
-    let next: string | undefined
-    do {
-      const { data } = await this.#connection.call<Page>('GET', `/${path}?${query}`, undefined, { signal })
-      yield* listed(data)
-      next = data.next
-      query.set('after', next ?? '')
-    } while (next !== undefined)
   }
 }

@@ -14,8 +14,8 @@
  *     what the server may just be leasing to us, then it is aborted: an idle poll could take 20 s more, and to stop must be quick. If
  *     the server leases a message in that very instant, it comes back when its lease ends.
  *  5. A server that is away is asked again with a growing backoff, for ever. What will not pass (401, 403, 404 …) ends the consumer. */
-import { QueueError } from '../errors.ts'
 import { backoffMilliseconds } from './backoff.ts'
+import { mustBeBetween } from './bounds.ts'
 import { type Held, type HeldMessage, hold } from './held.ts'
 import { isOurs, keepLeases } from './leases.ts'
 import { errorText, type Message } from './message.ts'
@@ -246,9 +246,4 @@ export async function consume<Body>(
     held.delete(one)
     wake()
   }
-}
-
-function mustBeBetween(name: string, value: number, least: number, most: number): void {
-  if (value >= least && value <= most) return
-  throw new QueueError('request_invalid', `${name} must be between ${least} and ${most}, got ${value}`)
 }

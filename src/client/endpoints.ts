@@ -10,7 +10,6 @@ import type {
   DeliveryAttempt,
   EndpointConfig,
   EndpointInfo,
-  EndpointListResponse,
   EndpointStatistics,
   RecoverRequest,
   ResendResponse,
@@ -19,6 +18,7 @@ import type {
 } from '../wire.ts'
 import { type CallOptions, type ClientOptions, type Connection, connect, type Method } from './connection.ts'
 import { defined, type Given } from './effects.ts'
+import { pages } from './pages.ts'
 import { type RedriveAllOptions, redriveAll } from './redrive.ts'
 
 export type {
@@ -62,17 +62,8 @@ export interface EndpointClient {
 export function endpointClient(connection: Connection): EndpointClient {
   return {
     endpoint: (name) => new Endpoint(name, connection),
-    async *endpoints({ application, signal } = {}) {
-      const query = new URLSearchParams(defined({ application }) as Record<string, string>)
-      let next: string | undefined
-      do {
-        const path = `/endpoints?${query}`
-        const { data } = await connection.call<EndpointListResponse>('GET', path, undefined, { signal })
-        yield* data.endpoints
-        next = data.next
-        query.set('after', next ?? '')
-      } while (next !== undefined)
-    },
+    endpoints: ({ application, signal } = {}) =>
+      pages(connection, '/endpoints', 'endpoints', { application }, { signal }),
   }
 }
 

@@ -1,7 +1,6 @@
 /* An exchange as the client sees it: one method per verb. Every method may throw a QueueError and the reason of the signal it was given. */
 import type {
   BindingInfo,
-  BindingListResponse,
   BindRequest,
   BindResponse,
   ExchangeConfig,
@@ -15,6 +14,7 @@ import type {
 } from '../wire.ts'
 import type { CallOptions, Method } from './connection.ts'
 import type { Given } from './effects.ts'
+import { pages } from './pages.ts'
 import type { RemoteQueue } from './remote.ts'
 import { outgoing } from './send.ts'
 
@@ -69,17 +69,12 @@ export class Exchange<Input = unknown> {
   }
 
   /** Its bindings, in the order in which they were made; or, with direction "to", those of other exchanges that lead to it. */
-  async *bindings({
-    direction = 'from',
+  bindings({
+    direction,
     ...options
   }: CallOptions & { readonly direction?: 'from' | 'to' } = {}): AsyncGenerator<BindingInfo, void, undefined> {
-    let after = ''
-    do {
-      const query = `/bindings?direction=${direction}${after && `&after=${after}`}`
-      const { bindings, next = '' } = await this.#call<BindingListResponse>('GET', query, undefined, options)
-      yield* bindings
-      after = next
-    } while (after !== '')
+    const { connection, path } = this.#remote
+    return pages(connection, `${path}/bindings`, 'bindings', { direction }, options)
   }
 
   /** Publish one message: a copy for each queue that it reaches. When this resolves, all of them are committed. Retries publish it once, as

@@ -5,7 +5,7 @@ import type { CallOptions } from './connection.ts'
 import { encodeBody } from './content.ts'
 import { defined, type Given } from './effects.ts'
 import type { RemoteQueue } from './remote.ts'
-import { unique } from './send.ts'
+import { ownId } from './send.ts'
 
 export interface ReplyOptions extends Given<WireOptions>, CallOptions {
   /** As for a send. */
@@ -33,9 +33,8 @@ export async function reply(
   { signal, encoding, ...options }: ReplyOptions = {},
 ): Promise<void> {
   if (!replyTo) throw new QueueError('request_invalid', `message ${id} must ask for a reply, and has no replyTo`)
-  const ownId = connection.retries > 0 ? { dedupId: unique(connection.effects) } : {}
   const request = {
-    ...ownId,
+    ...ownId(connection),
     correlationId,
     ...defined(options),
     ...encodeBody(body, encoding),

@@ -6,12 +6,13 @@
 import { QueueError } from '../errors.ts'
 import type { RequestRequest, RequestResponse, Reply as WireReply } from '../wire.ts'
 import { backoffMilliseconds } from './backoff.ts'
+import { mustBeBetween } from './bounds.ts'
 import type { CallOptions } from './connection.ts'
 import { decodeBody, encodeBody } from './content.ts'
 import { defined, type Given } from './effects.ts'
 import type { RemoteQueue } from './remote.ts'
 import { type StandardSchema, validate } from './schema.ts'
-import { type MessageSettings, unique } from './send.ts'
+import { type MessageSettings, ownId } from './send.ts'
 
 export interface FetchOptions<Answer> extends CallOptions {
   /** How long to wait for the reply altogether, in seconds, 0 – 604800. */
@@ -45,7 +46,7 @@ export async function request<Answer>(
   options: RequestOptions<Answer>,
 ): Promise<Reply<Answer>> {
   const { timeoutSeconds = 20, schema, ...message } = options
-  mustBeTimeout(timeoutSeconds)
+  mustBeBetween('timeoutSeconds', timeoutSeconds, 0, MAX_KEEP_SECONDS)
   const end = queue.connection.effects.now() + timeoutSeconds * 1000
   const keepSeconds = Math.max(timeoutSeconds, DEFAULT_KEEP_SECONDS)
   const first = await sendRequest(queue, body, { keepSeconds, ...defined(message) }, timeoutSeconds)
@@ -63,10 +64,9 @@ export async function sendRequest(
   { signal, encoding, ...message }: SendRequestOptions,
   waitSeconds = 0,
 ): Promise<RequestResponse> {
-  const { effects, retries } = queue.connection
   await validate(queue.schema, body)
   const asked = {
-    ...(retries > 0 && { dedupId: unique(effects) }),
+    ...ownId(queue.connection),
     ...defined(message),
     ...encodeBody(body, encoding),
   }
@@ -78,7 +78,7 @@ export async function fetchReply<Answer>(
   id: string,
   { signal, timeoutSeconds = 0, schema }: FetchOptions<Answer>,
 ): Promise<Reply<Answer> | undefined> {
-  mustBeTimeout(timeoutSeconds)
+  mustBeBetween('timeoutSeconds', timeoutSeconds, 0, MAX_KEEP_SECONDS)
   const end = queue.connection.effects.now() + timeoutSeconds * 1000
   const answer = await awaitReply(queue, id, end, signal, true)
   return answer.reply && toReply(answer, answer.reply, schema)
@@ -136,9 +136,4 @@ async function toReply<Answer>(
 ): Promise<Reply<Answer>> {
   const body = await validate(schema, decodeBody(reply.encoding, reply.body))
   return { ...reply, id, messageId, body: body as Answer }
-}
-
-function mustBeTimeout(seconds: number): void {
-  if (seconds >= 0 && seconds <= MAX_KEEP_SECONDS) return
-  throw new QueueError('request_invalid', `timeoutSeconds must be between 0 and ${MAX_KEEP_SECONDS}, got ${seconds}`)
 }

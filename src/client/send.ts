@@ -1,8 +1,8 @@
 /* send: put messages into a queue, all or none. */
 import type { MessageOptions, SendResponse, SentMessage } from '../wire.ts'
-import type { CallOptions } from './connection.ts'
+import type { CallOptions, Connection } from './connection.ts'
 import { encodeBody } from './content.ts'
-import { defined, type Effects, type Given } from './effects.ts'
+import { defined, type Given } from './effects.ts'
 import type { RemoteQueue } from './remote.ts'
 import { validate } from './schema.ts'
 
@@ -40,20 +40,20 @@ export async function send<Body>(
 
 /** The messages of a request that sends or publishes. */
 export async function outgoing<Body>(
-  { connection: { effects, retries }, schema }: RemoteQueue,
+  { connection, schema }: RemoteQueue,
   batch: readonly BatchMessage<Body>[],
 ): Promise<readonly object[]> {
-  const call96bits = unique(effects)
+  const { dedupId } = ownId(connection)
   return Promise.all(
     batch.map(async ({ body, encoding, ...options }, index) => {
       await validate(schema, body)
-      const ownId = retries > 0 ? { dedupId: `${call96bits}.${index}` } : {}
-      return { ...ownId, ...defined(options), ...encodeBody(body, encoding) }
+      return { ...(dedupId && { dedupId: `${dedupId}.${index}` }), ...defined(options), ...encodeBody(body, encoding) }
     }),
   )
 }
 
-/** 96 random bits, as text. */
-export function unique({ random }: Effects): string {
-  return [1, 2, 3].map(() => Math.floor(random() * 2 ** 32).toString(36)).join('')
+/** A dedup id of 96 random bits, so that a repeated try is one message; none where no try is repeated. */
+export function ownId({ retries, effects }: Connection): { readonly dedupId?: string } {
+  const part = () => Math.floor(effects.random() * 2 ** 32).toString(36)
+  return retries > 0 ? { dedupId: part() + part() + part() } : {}
 }
