@@ -1,5 +1,7 @@
 /* What goes over the wire: the JSON of the native HTTP door, the same words in SQL, the client and the docs; and how bytes are written
  * in it. Times are ISO 8601 in UTC; durations are in seconds. */
+import { QueueError } from './errors.ts'
+
 export type * from './wire/endpoints.ts'
 export type * from './wire/exchanges.ts'
 export type * from './wire/messages.ts'
@@ -18,6 +20,12 @@ export interface Problem {
   readonly requestId?: string
 }
 
+/** Of a buffer, or of what looks into one; undefined of anything else. */
+export function bytesOf(body: unknown): Uint8Array | undefined {
+  if (body instanceof ArrayBuffer) return new Uint8Array(body)
+  return ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength) : undefined
+}
+
 /** Bytes as base64 (RFC 4648, section 4). */
 export function toBase64(bytes: Uint8Array): string {
   // In pieces, because a call takes only so many arguments.
@@ -31,4 +39,13 @@ export function toBase64(bytes: Uint8Array): string {
 /** The bytes that a base64 text stands for. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+}
+
+/** Refuse what JSON would make null or {} of, unasked: a number that is none, a Map, a Set, a Promise; and a bigint, of which it makes an
+ * error. (What is inside of a body is JSON.stringify's.)
+ * @throws QueueError request_invalid */
+export function mustBeJson(body: unknown): void {
+  const kind = Object.prototype.toString.call(body)
+  if (typeof body === 'number' ? Number.isFinite(body) : !/BigInt|Map|Set|Promise/.test(kind)) return
+  throw new QueueError('request_invalid', `body must be JSON or bytes, got ${typeof body} ${body}`)
 }

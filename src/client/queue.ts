@@ -95,7 +95,9 @@ export class Queue<Input = unknown, Output = Input> {
   }
 
   /** Send one message: any JSON value, a string as plain text with `encoding: 'text'`, or bytes as a Uint8Array, an
-   * ArrayBuffer or what looks into one; up to 1 MiB. When this resolves, the message is committed. Retries send it once, as long as the queue's dedup window is not 0. */
+   * ArrayBuffer or what looks into one; up to 1 MiB. Throws `request_invalid` for undefined, NaN, a bigint, a Map, a Set and a Promise; inside
+   * of a body these are what JSON.stringify makes of them. When this resolves, the message is committed. Retries send it once, as long as
+   * the queue's dedup window is not 0. */
   async send(body: Input, { signal, ...message }: SendOptions = {}): Promise<SentMessage> {
     const [sent] = await this.sendBatch([{ ...message, body }], { signal })
     return sent as SentMessage

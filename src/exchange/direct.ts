@@ -80,7 +80,7 @@ export function postbag(options: PostbagOptions): Direct {
     ...queuesOver(options),
     exchanges: (page) => listExchanges(executor, page),
     exchange: (name) => {
-      const publishBatch: DirectExchange['publishBatch'] = (messages, { mandatory = false } = {}) =>
+      const publishBatch: DirectExchange['publishBatch'] = async (messages, { mandatory = false } = {}) =>
         publish(
           executor,
           name,

@@ -146,7 +146,7 @@ export function postbag({ executor: handle, clock = databaseClock }: PostbagOpti
     maintain: (request) => maintain(executor, request, clock),
     inbox: (consumer, messageId) => inbox(executor, consumer, messageId, clock),
     queue: (name) => {
-      const sendBatch = (messages: readonly DirectMessage[]) =>
+      const sendBatch = async (messages: readonly DirectMessage[]) =>
         send(
           executor,
           name,
@@ -166,7 +166,7 @@ export function postbag({ executor: handle, clock = databaseClock }: PostbagOpti
         ack: (receipts) => ack(executor, name, { receipts }, terms),
         nack: (receipts, options) => nack(executor, name, { receipts, ...options }, terms),
         extend: (receipts, options) => extend(executor, name, { receipts, ...options }, terms),
-        request: (body, { encoding, keepSeconds, ...options } = {}) =>
+        request: async (body, { encoding, keepSeconds, ...options } = {}) =>
           request(executor, name, { ...options, ...contentOf(body, encoding) }, keepSeconds, terms),
         fetchReply: async (id) => {
           const { reply } = await fetchReply(executor, name, id, terms)

@@ -3,10 +3,12 @@
 import { QueueError } from '../errors.ts'
 import { maxBodyBytes } from '../limits.ts'
 import {
+  bytesOf,
   type DeadLetter,
   type Encoding,
   fromBase64,
   type MessageOptions,
+  mustBeJson,
   type PeekedMessage,
   type ReceivedMessage,
   toBase64,
@@ -18,10 +20,18 @@ export interface StoredContent {
   readonly body: string
 }
 
-/** How a JavaScript value is stored: bytes as bytes, everything else as JSON, unless it is a string to be sent as plain text. */
+/** How a JavaScript value is stored: bytes as bytes, everything else as JSON, unless it is a string to be sent as plain text.
+ * @throws QueueError request_invalid for what is none of these. */
 export function contentOf(body: unknown, encoding: 'json' | 'text' = 'json'): StoredContent {
-  if (body instanceof Uint8Array) return { encoding: 'base64', body: toBase64(body) }
-  return encoding === 'text' ? { encoding, body: String(body) } : { encoding, body: JSON.stringify(body) ?? 'null' }
+  const bytes = bytesOf(body)
+  if (bytes) return { encoding: 'base64', body: toBase64(bytes) }
+  mustBeJson(body)
+  const text = JSON.stringify(body)
+  // (So it is of undefined, and of a function.)
+  if (text === undefined) throw new QueueError('request_invalid', 'body is missing')
+  if (encoding === 'json') return { encoding, body: text }
+  if (typeof body === 'string') return { encoding, body }
+  throw new QueueError('request_invalid', `body must be a string with encoding text, got ${text}`)
 }
 
 /** The JavaScript value that was stored: the JSON value, the text, or a Uint8Array. */

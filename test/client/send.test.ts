@@ -20,7 +20,6 @@ describe('send', () => {
       { body: everyByte },
       { body: everyByte.buffer },
       { body: new DataView(everyByte.buffer, 255, 2) },
-      { body: undefined },
     ])
 
     assert.deepEqual(server.seen('messages')[0]?.body.messages, [
@@ -30,8 +29,33 @@ describe('send', () => {
       { body: Buffer.from(everyByte).toString('base64'), encoding: 'base64' },
       { body: Buffer.from(everyByte).toString('base64'), encoding: 'base64' },
       { body: '/wA=', encoding: 'base64' },
-      { body: null },
     ])
+  })
+
+  test('refuses what JSON would make null or {} of, and leaves it to the server to miss a body', async (t) => {
+    const server = await serve(t, {})
+    const orders = createClient({ url: server.url, retries: 0 }).queue('orders')
+    const refused: readonly (readonly [body: unknown, got: string])[] = [
+      [Number.NaN, 'number NaN'],
+      [Number.NEGATIVE_INFINITY, 'number -Infinity'],
+      [7n, 'bigint 7'],
+      [new Map([[1, 2]]), 'object [object Map]'],
+      [new Set([1]), 'object [object Set]'],
+      [Promise.resolve(1), 'object [object Promise]'],
+    ]
+
+    for (const [body, got] of refused) {
+      const error = { code: 'request_invalid', message: `body must be JSON or bytes, got ${got}` }
+      await assert.rejects(orders.sendBatch([{ body: 1 }, { body }]), error)
+      await assert.rejects(orders.request(body), error)
+      await assert.rejects(orders.reply({ id: '1', replyTo: 'a' }, body), error)
+    }
+    assert.equal(server.seen('messages').length, 0)
+
+    await orders.sendBatch([{ body: undefined }, { body: null }, { body: 0 }, { body: new Date(0) }])
+
+    const sent = [{}, { body: null }, { body: 0 }, { body: '1970-01-01T00:00:00.000Z' }]
+    assert.deepEqual(server.seen('messages')[0]?.body.messages, sent)
   })
 
   test('passes on what is said of a message, and nothing that is undefined', async (t) => {

@@ -33,6 +33,33 @@ describe('bodies come back as they were sent', () => {
   }
 })
 
+test('buffers, and what looks into them, are bytes', async () => {
+  const queue = postbag({ executor: database.pool }).queue('buffers')
+  await queue.create()
+  const { buffer } = Uint8Array.of(1, 2, 3)
+
+  await queue.sendBatch([{ body: buffer }, { body: new DataView(buffer, 1, 2) }])
+
+  const bodies = (await queue.receive({ max: 2 })).map(({ body }) => body)
+  assert.deepEqual(bodies, [Uint8Array.of(1, 2, 3), Uint8Array.of(2, 3)])
+})
+
+test('what JSON would make null or {} of is refused, in a reply too, and so is no body at all', async () => {
+  const queue = postbag({ executor: database.pool }).queue('no-json')
+  await queue.create()
+
+  for (const body of [undefined, () => 1, Number.NaN, Number.POSITIVE_INFINITY, 7n, new Map(), new Set([1])]) {
+    const refused = { code: 'request_invalid', message: /^body (is missing|must be JSON or bytes, got .*)$/ }
+    await assert.rejects(queue.sendBatch([{ body: 1 }, { body }]), refused)
+    await assert.rejects(queue.request(body), refused)
+  }
+  await assert.rejects(
+    queue.send(7, { encoding: 'text' }),
+    /^QueueError: body must be a string with encoding text, got 7$/,
+  )
+  assert.deepEqual(await queue.receive(), [])
+})
+
 test('a send in a pg transaction exists exactly if it commits', async () => {
   const client = await database.connect()
   const inside = postbag({ executor: client }).queue('outbox-pg')
