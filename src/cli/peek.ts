@@ -1,7 +1,8 @@
 /* postbag peek: look at the messages of a queue, or at one of them, without taking them. */
 import type { Command } from 'commander'
 import { defined } from '../client/effects.ts'
-import { messagePath, peekPath } from '../client/look.ts'
+import { peekPath } from '../client/look.ts'
+import { pathTo } from '../client/path.ts'
 import type { MessageState, PeekedMessage, PeekRequest, PeekResponse } from '../wire.ts'
 import { type FilterOptions, filtersOf, withFilterOptions } from './filters.ts'
 import { messageSheet, shownBody, shownState } from './message-sheet.ts'
@@ -92,7 +93,7 @@ async function find(server: Server, queue: string, request: PeekRequest & { read
 }
 
 async function get(server: Server, queue: string, id: string): Promise<Received<PeekedMessage>> {
-  const { data, text } = await server.exchange<PeekedMessage>(queuePath(queue) + messagePath(id), undefined)
+  const { data, text } = await server.exchange<PeekedMessage>(queuePath(queue) + pathTo('messages', id), undefined)
   return receivedOf([data], text)[0] as Received<PeekedMessage>
 }
 

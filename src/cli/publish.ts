@@ -1,5 +1,6 @@
 /* postbag publish: one message to an exchange, from the command line or a file. */
 import type { Command } from 'commander'
+import { pathTo } from '../client/path.ts'
 import type { PublishResponse } from '../wire.ts'
 import { messageJson } from './body.ts'
 import { counted, writeJson, writeLine } from './output.ts'
@@ -51,7 +52,7 @@ async function publish(
   const { key: routingKey = '', mandatory = false, dedupId = crypto.randomUUID(), json } = options
   const message = messageJson(await bodyOf(body, options), { ...messageOptions(options), routingKey, dedupId })
   await useServer(options, async (server) => {
-    const path = `/exchanges/${encodeURIComponent(exchange)}/publish`
+    const path = `${pathTo('exchanges', exchange)}/publish`
     const { data } = await server.exchange<PublishResponse>(path, `{"messages":[${message}],"mandatory":${mandatory}}`)
     const queues = data.messages[0]?.queues ?? 0
     if (json) return writeJson({ queues })

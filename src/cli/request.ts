@@ -1,6 +1,7 @@
 /* postbag request: send a message that asks, and print what is replied. */
 import type { Command } from 'commander'
 import { defined } from '../client/effects.ts'
+import { pathTo } from '../client/path.ts'
 import { bodySlices } from '../http/body-slices.ts'
 import { maxWaitSeconds } from '../limits.ts'
 import type { RequestResponse } from '../wire.ts'
@@ -104,9 +105,9 @@ function ask(
   waitSeconds: number,
   signal: AbortSignal,
 ) {
-  const verb = sent === undefined ? `replies/${encodeURIComponent(id ?? '')}?waitSeconds=${waitSeconds}` : 'request'
+  const verb = sent === undefined ? `${pathTo('replies', id ?? '')}?waitSeconds=${waitSeconds}` : '/request'
   const patience = { signal, timeoutSeconds: server.connection.timeoutSeconds + waitSeconds }
-  return server.exchange<RequestResponse>(`${queuePath(queue)}/${verb}`, sent, patience)
+  return server.exchange<RequestResponse>(queuePath(queue) + verb, sent, patience)
 }
 
 async function print({ reply, ...ids }: RequestResponse, text: string, { json }: RequestOptions): Promise<void> {

@@ -10,6 +10,7 @@ import { type Command, Option } from 'commander'
 import { type Client, createClient } from '../client/client.ts'
 import { type Answer, type Connection, connect, type Patience } from '../client/connection.ts'
 import type { Effects } from '../client/effects.ts'
+import { pathTo } from '../client/path.ts'
 import { serverConfig, webhookSettings } from '../config.ts'
 import { QueueError } from '../errors.ts'
 import { httpUrl } from './values.ts'
@@ -40,7 +41,7 @@ export function withServerOptions(command: Command): Command {
 
 /** The path of a queue, after /v1. */
 export function queuePath(queue: string): string {
-  return `/queues/${encodeURIComponent(queue)}`
+  return pathTo('queues', queue)
 }
 
 /** Find Postbag, do the work, and leave nothing open. */

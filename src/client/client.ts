@@ -11,6 +11,7 @@ import { type CallOptions, type ClientOptions, type Connection, connect } from '
 import type { Given } from './effects.ts'
 import { Exchange } from './exchange.ts'
 import { pages } from './pages.ts'
+import { pathTo } from './path.ts'
 import { Policy } from './policy.ts'
 import { Queue } from './queue.ts'
 import type { InputOf, OutputOf, StandardSchema } from './schema.ts'
@@ -53,8 +54,11 @@ export class Client {
   exchange(name: string): Exchange
   exchange<Schema extends StandardSchema>(name: string, options: { readonly schema: Schema }): Exchange<InputOf<Schema>>
   exchange(name: string, options?: { readonly schema: StandardSchema }): Exchange {
-    const path = `/exchanges/${encodeURIComponent(name)}`
-    return new Exchange(name, { connection: this.#connection, path, schema: options?.schema })
+    return new Exchange(name, {
+      connection: this.#connection,
+      path: pathTo('exchanges', name),
+      schema: options?.schema,
+    })
   }
 
   /** All exchanges by name, a page per request. */

@@ -12,7 +12,7 @@ import { backoffMilliseconds } from './backoff.ts'
 import { type Effects, type Given, platform } from './effects.ts'
 
 export interface ClientOptions extends Given<Effects> {
-  /** Where the server is, such as "https://postbag.example.com"; a path in it comes before /v1. */
+  /** Where the server is, such as "https://postbag.example.com"; a path in it comes before /v1. No user, query or fragment. */
   readonly url: string
   /** Sent as the bearer token. A function is asked before each try: for tokens that expire while a consumer runs. */
   readonly token?: string | (() => string | Promise<string>) | undefined
@@ -60,8 +60,8 @@ function isPassing(error: unknown): error is QueueError {
 export function connect(options: ClientOptions): Connection {
   const { token, retries = 3, timeoutSeconds = 30 } = options
   const { fetch = platform.fetch, sleep = platform.sleep, random = platform.random, now = platform.now } = options
-  if (!/^https?:\/\/./.test(options.url)) {
-    throw new QueueError('request_invalid', `url must start with http:// or https://, got ${options.url}`)
+  if (!/^https?:\/\/(?!\/|[^/]*@)[^?#\s]+$/i.test(options.url)) {
+    throw new QueueError('request_invalid', `url must be http(s)://host/path, got ${options.url}`)
   }
   const base = `${options.url.replace(/\/+$/, '')}/v1`
   return { effects: { fetch, sleep, random, now }, retries, timeoutSeconds, call }
@@ -74,7 +74,7 @@ export function connect(options: ClientOptions): Connection {
   ): Promise<Answer<Data>> {
     const { signal = new AbortController().signal, retry = (_, tries) => tries <= retries } = patience
     const seconds = patience.timeoutSeconds ?? timeoutSeconds
-    const text = body === undefined ? null : JSON.stringify(body)
+    const text = JSON.stringify(body) ?? null
     for (let tries = 1; ; tries++) {
       signal.throwIfAborted()
       try {

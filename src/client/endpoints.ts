@@ -19,6 +19,7 @@ import type {
 import { type CallOptions, type ClientOptions, type Connection, connect, type Method } from './connection.ts'
 import { defined, type Given } from './effects.ts'
 import { pages } from './pages.ts'
+import { pathTo } from './path.ts'
 import { type RedriveAllOptions, redriveAll } from './redrive.ts'
 
 export type {
@@ -75,7 +76,7 @@ export class Endpoint {
   constructor(name: string, connection: Connection) {
     this.name = name
     this.#connection = connection
-    this.#path = `/endpoints/${encodeURIComponent(name)}`
+    this.#path = pathTo('endpoints', name)
   }
 
   /** Create the endpoint, or replace its whole configuration. `secret` is there only if this call made one: keep it, nobody shows it

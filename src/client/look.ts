@@ -3,6 +3,7 @@ import type { PeekedMessage, PeekRequest, PeekResponse } from '../wire.ts'
 import type { CallOptions } from './connection.ts'
 import { decodeBody } from './content.ts'
 import { defined, type Given } from './effects.ts'
+import { pathTo } from './path.ts'
 import type { RemoteQueue } from './remote.ts'
 
 export interface PeekOptions extends Given<PeekRequest>, CallOptions {}
@@ -24,13 +25,8 @@ export async function peek(
 
 /** @throws QueueError `message_not_found` */
 export async function get({ connection, path }: RemoteQueue, id: string, options: CallOptions): Promise<PeekedMessage> {
-  const { data } = await connection.call<PeekedMessage>('GET', `${path}${messagePath(id)}`, undefined, options)
+  const { data } = await connection.call<PeekedMessage>('GET', path + pathTo('messages', id), undefined, options)
   return decoded(data)
-}
-
-/** What follows the path of a queue to see one message. */
-export function messagePath(id: string): string {
-  return `/messages/${encodeURIComponent(id)}`
 }
 
 function decoded(message: PeekedMessage): PeekedMessage {

@@ -2,6 +2,7 @@
 import type { PolicyConfig, PolicyInfo } from '../wire.ts'
 import type { CallOptions, Connection } from './connection.ts'
 import type { Given } from './effects.ts'
+import { pathTo } from './path.ts'
 
 export class Policy {
   readonly name: string
@@ -11,7 +12,7 @@ export class Policy {
   constructor(connection: Connection, name: string) {
     this.name = name
     this.#connection = connection
-    this.#path = `/policies/${encodeURIComponent(name)}`
+    this.#path = pathTo('policies', name)
   }
 
   /** Create the policy, or replace all of it. When this resolves, all queues that match have its settings, where neither they nor a more

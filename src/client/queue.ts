@@ -18,6 +18,7 @@ import type { HeldMessage } from './held.ts'
 import { iterate } from './iterate.ts'
 import { get, type PeekOptions, peek } from './look.ts'
 import { type Message, toMessage } from './message.ts'
+import { pathTo } from './path.ts'
 import { type ReceiveOptions, receive } from './receive.ts'
 import { type RedriveAllOptions, type RedriveAllRequest, redriveAll } from './redrive.ts'
 import type { RemoteQueue } from './remote.ts'
@@ -42,7 +43,7 @@ export class Queue<Input = unknown, Output = Input> {
 
   constructor(connection: Connection, name: string, schema?: StandardSchema) {
     this.name = name
-    this.#remote = { connection, path: `/queues/${encodeURIComponent(name)}`, schema }
+    this.#remote = { connection, path: pathTo('queues', name), schema }
   }
 
   /** Create the queue, or replace its configuration: what is not given gets its default. */

@@ -10,6 +10,7 @@ import { mustBeBetween } from './bounds.ts'
 import type { CallOptions } from './connection.ts'
 import { decodeBody, encodeBody } from './content.ts'
 import { defined, type Given } from './effects.ts'
+import { pathTo } from './path.ts'
 import type { RemoteQueue } from './remote.ts'
 import { type StandardSchema, validate } from './schema.ts'
 import { type MessageSettings, ownId } from './send.ts'
@@ -98,7 +99,7 @@ async function awaitReply(
   for (let mayAsk = once || now() < end; mayAsk && !answer.reply; mayAsk = now() < end) {
     const started = now()
     const waitSeconds = Math.min(Math.max(end - started, 0) / 1000, MAX_WAIT_SECONDS)
-    answer = await ask(queue, 'GET', `/replies/${encodeURIComponent(id)}`, undefined, waitSeconds, signal)
+    answer = await ask(queue, 'GET', pathTo('replies', id), undefined, waitSeconds, signal)
     quick = !answer.reply && now() - started < Math.min(waitSeconds * 1000, 1000) ? quick + 1 : 0
     if (quick > 0) {
       const pause = Math.min(backoffMilliseconds(quick, 0, random), Math.max(end - now(), 0))

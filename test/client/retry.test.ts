@@ -130,7 +130,7 @@ describe('a call that fails for good', () => {
   test('is not even made when the url is none', () => {
     assert.throws(() => createClient({ url: 'localhost:8787' }), {
       code: 'request_invalid',
-      message: 'url must start with http:// or https://, got localhost:8787',
+      message: 'url must be http(s)://host/path, got localhost:8787',
     })
   })
 })
