@@ -1,7 +1,7 @@
 /* What npm publishes: it builds, its types and entries are right for every kind of importer, and it runs without the sources. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -12,10 +12,13 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const tools = join(root, 'test/runtimes/node_modules/.bin')
 const folder = mkdtempSync(join(tmpdir(), 'postbag-package-'))
 const app = join(folder, 'app')
+const bare = mkdtempSync(join(tmpdir(), 'postbag-bare-'))
 const installed = join(app, 'node_modules/postbag')
 let tarball = ''
 
-after(() => rmSync(folder, { recursive: true, force: true }))
+after(() => {
+  for (const made of [folder, bare]) rmSync(made, { recursive: true, force: true })
+})
 
 describe('the package', () => {
   before(() => {
@@ -65,6 +68,18 @@ describe('the package', () => {
     }
   })
 
+  test('has types that need no package, but for those of Cloudflare’s runtime, and of pg where it speaks of a pool', () => {
+    const { dependencies, exports } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
+    const names = Object.keys(exports).flatMap((path) => (/json$/.test(path) ? [] : [path.replace('.', 'postbag')]))
+    installBare(Object.keys(dependencies))
+
+    assert.equal(typeFaults(names.filter((name) => !['postbag', 'postbag/cloudflare'].includes(name))), '')
+    assert.doesNotMatch(typeFaults(['postbag']), /error (?!TS7016: .* module 'pg')/)
+
+    symlinkSync(join(root, 'node_modules/@types'), join(bare, 'node_modules/@types'))
+    assert.equal(typeFaults(['postbag']), '')
+  })
+
   test('has a command that runs without the sources', () => {
     assert.match(run(process.execPath, [join(installed, 'bin/postbag.js'), '--version'], app), /^\d+\.\d+\.\d+/)
   })
@@ -93,6 +108,25 @@ function installPacked(): void {
   mkdirSync(installed, { recursive: true })
   run('tar', ['-xzf', tarball, '--strip-components=1', '-C', installed])
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+}
+
+/** The package beside its dependencies, and nothing else: no types that others bring. */
+function installBare(dependencies: readonly string[]): void {
+  mkdirSync(join(bare, 'node_modules/@hono'), { recursive: true })
+  cpSync(installed, join(bare, 'node_modules/postbag'), { recursive: true })
+  for (const name of dependencies) symlinkSync(join(root, 'node_modules', name), join(bare, 'node_modules', name))
+}
+
+/** What the compiler says to a program that imports all of these. */
+function typeFaults(names: readonly string[]): string {
+  const program = names.map((name) => `export * as ${name.replaceAll(/\W/g, '_')} from '${name}'\n`)
+  writeFileSync(join(bare, 'program.mts'), program.join(''))
+  const options = '--strict --noEmit --skipLibCheck false --module nodenext --pretty false'.split(' ')
+  try {
+    return run(join(root, 'node_modules/.bin/tsc'), [...options, 'program.mts'], bare)
+  } catch (error) {
+    return (error as Error).message.replace(/^.* failed:\n/, '')
+  }
 }
 
 /** Standard output; throws with all output if the command fails. */

@@ -197,7 +197,7 @@ export interface PostbagMessage {
   available_at: Timestamp;
   body: string | null;
   body_id: Int8 | null;
-  bytes: Buffer | null;
+  bytes: Uint8Array | null;
   content_type: string | null;
   dead_at: Timestamp | null;
   deaths: Json | null;
@@ -348,7 +348,7 @@ export interface PostbagQueueInfo {
 
 export interface PostbagReply {
   body: string | null;
-  bytes: Buffer | null;
+  bytes: Uint8Array | null;
   content_type: string | null;
   encoding: string | null;
   expires_at: Timestamp;
@@ -411,7 +411,7 @@ export interface PostbagVolatileMessage {
   available_at: Timestamp;
   body: string | null;
   body_id: Int8 | null;
-  bytes: Buffer | null;
+  bytes: Uint8Array | null;
   content_type: string | null;
   dead_at: Timestamp | null;
   deaths: Json | null;

@@ -23,7 +23,7 @@ export function schemaTypesCommand(...more: string[]): string[] {
     '--dialect=postgres',
     '--include-pattern=postbag.*',
     '--exclude-pattern=postbag.migration',
-    '--type-mapping={"interval":"unknown"}',
+    '--type-mapping={"interval":"unknown","bytea":"Uint8Array"}',
     `--out-file=${root}src/db/schema.ts`,
     ...more,
   ]
