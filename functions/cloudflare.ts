@@ -10,7 +10,7 @@
  *  4. Hyperdrive gives each transaction any session. So nothing listens through it: a Durable Object does, on a connection of its own
  *     (wakeup/durable-object.ts). (It would know prepared statements by name; but a connection that lives for one request has nothing to
  *     prepare for.) */
-import { createApp, type Door, maintain, notConfigured } from '../src/app.ts'
+import { createApp, type Door, errorForLog, maintain, notConfigured } from '../src/app.ts'
 import { hubSettings, tokenAccess } from '../src/config.ts'
 import { connect, type Executor } from '../src/db/connect.ts'
 import { createCacheRefusal } from '../src/db/uncached.ts'
@@ -36,6 +36,8 @@ interface Lifetime {
   waitUntil(work: Promise<unknown>): void
 }
 
+const logError = (error: unknown) => console.error(errorForLog(error))
+
 /** Holds no I/O, so all requests of the isolate may share it. */
 let app: Door | undefined
 const refusingCaches = createCacheRefusal()
@@ -54,14 +56,14 @@ export default {
       const keep = (work: Promise<unknown>) => {
         kept = work
       }
-      const delivering = workerDelivering(env, executor, console.error)
+      const delivering = workerDelivering(env, executor, logError)
       const answer = Promise.resolve(app.fetch(request, { executor, hub, keep, delivering }))
       const ended = answer.then(() => Promise.all([kept, delivering?.finish()]))
       lifetime.waitUntil(ended.finally(() => pool.end()))
       return await answer
     } catch (error) {
       // The app answers what goes wrong inside it; what comes here is a Worker that lacks a setting.
-      console.error(error)
+      logError(error)
       return notConfigured(error)
     }
   },
@@ -73,7 +75,7 @@ export default {
     try {
       const executor = refusingCaches(pool)
       while ((await maintain(executor)).more);
-      await workerDelivering(env, executor, console.error)?.onClock()
+      await workerDelivering(env, executor, logError)?.onClock()
     } finally {
       await pool.end()
     }

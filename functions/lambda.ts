@@ -14,6 +14,7 @@ import {
   createApp,
   type Delivering,
   delivererOf,
+  errorForLog,
   hasMore,
   limitsWithin,
   maintain,
@@ -32,6 +33,8 @@ const reserveMillis = 1000
 /** For how long one invocation begins deliveries: a schedule comes each minute. */
 const deliverSeconds = 50
 
+const logError = (error: unknown) => console.error(errorForLog(error))
+
 /** Kept from request to request; made with the first. */
 let instance: ReturnType<typeof start> | undefined
 
@@ -43,7 +46,7 @@ function start() {
   const app = createApp(config, (line) => console.log(JSON.stringify(line)))
   // (A connection that is kept would be frozen, too.)
   const { attempt } = createTransport({ maxIdle: 0 })
-  const deliverer = delivererOf(config.webhooks, { executor, attempt, onError: console.error })
+  const deliverer = delivererOf(config.webhooks, { executor, attempt, onError: logError })
   return { app, config, executor, hub: createPollHub({ executor }), deliverer }
 }
 
@@ -69,7 +72,7 @@ async function answer(request: Request, context: LambdaContext): Promise<Respons
     if (isAsked) await deliverElsewhere(instance)
     return response
   } catch (error) {
-    console.error(error)
+    logError(error)
     return notConfigured(error)
   }
 }

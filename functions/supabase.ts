@@ -7,7 +7,7 @@
  * project few connections. It listens on a connection of its own (LISTEN) if that address has sessions, else those who wait look now and
  * then; which of them, is tried (wakeup/listener.ts). It would end while it delivers webhooks, so it is kept until that is done
  * (waitUntil); and it delivers when it was asked to: after a publish, and by POST /v1/deliver. */
-import { notConfigured } from '../src/app.ts'
+import { errorForLog, notConfigured } from '../src/app.ts'
 import { hostedConfig } from '../src/config.ts'
 import { createProcess, type Process } from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
@@ -47,7 +47,7 @@ export default {
     try {
       live ??= start()
     } catch (error) {
-      console.error(error)
+      console.error(errorForLog(error))
       return notConfigured(error)
     }
     return live.fetch(request)

@@ -14,6 +14,7 @@ import {
   createApp,
   type Delivering,
   delivererOf,
+  errorForLog,
   hasMore,
   limitsWithin,
   maintain,
@@ -31,6 +32,8 @@ const lifeMillis = 55_000
 /** And begun, after an answer, and by a cron job, which may come each minute. */
 const afterAnswerSeconds = 20
 const cronSeconds = 50
+
+const logError = (error: unknown) => console.error(errorForLog(error))
 
 /** Shared by all requests of an instance; made with the first. */
 let instance: ReturnType<typeof start> | undefined
@@ -51,7 +54,7 @@ function deliver(
 ): Delivering | undefined {
   // (A connection that is kept would be suspended with the instance.)
   const { attempt } = createTransport({ maxIdle: 0 })
-  const deliverer = delivererOf(webhooks, { executor, attempt, onError: console.error })
+  const deliverer = delivererOf(webhooks, { executor, attempt, onError: logError })
   if (!deliverer) return undefined
   const run: Delivering['run'] = async (seconds, waits) => {
     const drained = await deliverer.drain({ ...limitsWithin(lifeMillis, seconds * 1000), waits })
@@ -59,7 +62,7 @@ function deliver(
     return drained
   }
   const drainSoon = oneWaits((waits) => run(afterAnswerSeconds, waits))
-  return { run, begin: () => waitUntil(drainSoon().catch(console.error)) }
+  return { run, begin: () => waitUntil(drainSoon().catch(logError)) }
 }
 
 /** Another invocation goes on: after its answer, for which this one waits. */
@@ -83,7 +86,7 @@ export default {
       const { app, executor, hub, delivering } = instance
       return await app.fetch(request, { executor, hub, delivering })
     } catch (error) {
-      console.error(error)
+      logError(error)
       return notConfigured(error)
     }
   },

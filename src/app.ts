@@ -10,7 +10,7 @@ import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { requestId } from 'hono/request-id'
 import type { AppConfig } from './config.ts'
-import { QueueError } from './errors.ts'
+import { errorForLog, QueueError } from './errors.ts'
 import { crossOrigin } from './http/cross-origin.ts'
 import { beginDeliveries, mountDeliverRoutes } from './http/deliver-routes.ts'
 import { mountDeliveryRoutes } from './http/delivery-routes.ts'
@@ -31,6 +31,8 @@ import { mountStreamRoute } from './http/stream-route.ts'
 import { maxRequestBytes } from './limits.ts'
 import { webhookConfig } from './webhooks/config.ts'
 
+/** For platforms whose log is the console. */
+export { errorForLog } from './errors.ts'
 /** For platforms that deliver webhooks when something calls them. */
 export { ownDeliverRequest } from './http/deliver-routes.ts'
 export type { Dependencies, Door, Log } from './http/door.ts'
@@ -61,8 +63,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
         path: context.req.path,
         status,
         millis: Math.round(performance.now() - started),
-        // Our own messages quote what was given; the log must not.
-        error: error instanceof QueueError ? error.code : (error as Error | undefined)?.stack,
+        error: error instanceof QueueError ? error.code : error ? errorForLog(error) : undefined,
       })
     const streamed = context.get('streamed')
     if (!streamed) return write(context.error)

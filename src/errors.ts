@@ -88,3 +88,15 @@ export class QueueError extends Error {
 export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(errorStatus, code)
 }
+
+/** What Postgres says of values, and who raises an exception in SQL: the message quotes what was given, so perhaps a message's body. */
+const quoting = /^(22|23|P0)\w{3}$/
+
+/** What a log may say of an error: where it came about, and what it says unless that may quote what was sent. (Printed as an object, an error
+ * of Postgres would bring the row, the values and the whole call stack of PL/pgSQL.) Of ours the code, but of a database that is away all. */
+export function errorForLog(error: unknown): string {
+  if (error instanceof QueueError && error.code !== 'database_unavailable') return error.code
+  if (!(error instanceof Error)) return String(error)
+  const { code = '', message, stack = message } = error as Error & { readonly code?: string }
+  return quoting.test(code) ? stack.replace(message, `SQLSTATE ${code}`) : stack
+}

@@ -4,6 +4,7 @@
 import { coalescing, createApp, type Log } from './app.ts'
 import { type AppConfig, refuseUnreadable } from './config.ts'
 import { connect, preparing } from './db/connect.ts'
+import { errorForLog } from './errors.ts'
 import { allEndpoints, type Hub, type Waiter } from './wakeup/hub.ts'
 import { createListenHub } from './wakeup/listen-hub.ts'
 import type { Prompter } from './webhooks/deliverer.ts'
@@ -93,7 +94,7 @@ export function createProcess(options: ProcessOptions): Process {
   function deliver(stopping: AbortSignal): Delivering | undefined {
     const { webhooks, attempt, keepAwake } = options
     const onError = (error: unknown) =>
-      log({ time: new Date().toISOString(), level: 'error', webhooks: (error as Error).stack })
+      log({ time: new Date().toISOString(), level: 'error', webhooks: errorForLog(error) })
     const deliverer = attempt && delivererOf(webhooks, { executor, attempt, onError })
     if (!deliverer) return undefined
     const run: Delivering['run'] = (seconds, waits) =>

@@ -6,6 +6,7 @@
  *  3. An alarm may take 15 minutes. So attempts have all the time that their endpoints allow. */
 import { DurableObject } from 'cloudflare:workers'
 import { connect } from '../db/connect.ts'
+import { errorForLog } from '../errors.ts'
 import { limitsWithin } from './delivering.ts'
 import { drainInWorker, nextMillis, type WebhookEnv } from './worker.ts'
 
@@ -32,7 +33,9 @@ export class WebhookAlarm extends DurableObject<AlarmEnv> {
     })
     try {
       const limits = limitsWithin(lifeMillis, beginMillis)
-      const millis = nextMillis(await drainInWorker(this.env, pool, console.error, limits))
+      const millis = nextMillis(
+        await drainInWorker(this.env, pool, (error) => console.error(errorForLog(error)), limits),
+      )
       if (millis !== undefined) await this.ringIn(millis)
     } finally {
       await pool.end()
