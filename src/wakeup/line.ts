@@ -38,6 +38,8 @@ export interface Line {
 
 /** For how long a look holds up the others, in milliseconds. */
 const patienceMillis = 500
+/** How often that is doubled: to 32 s, longer than a statement may take. */
+const mostDoublings = 6
 
 interface Seat {
   readonly max: number
@@ -68,7 +70,7 @@ export function createLine(owner: LineOwner): Line {
       unpark(seat, 'looking')
       looks++
       wanted += seat.max
-      seat.timer = setTimeout(() => letGo(seat), patienceMillis * 2 ** overdue)
+      seat.timer = setTimeout(() => letGo(seat), patienceMillis * 2 ** Math.min(overdue, mostDoublings))
       seat.answer(true)
       if (!most(seat)) return
     }
