@@ -31,7 +31,11 @@ Environment:
   DATABASE_URL   a Postgres of your own, instead of the embedded one
   DATABASE_DIRECT_URL
                  the same without a transaction pooler in between, to listen on
+  POSTBAG_MAX_CONNECTIONS
+                 most connections to it (10), and one more while somebody waits
   POSTBAG_SECRET 32 or more characters: requests then need a token ("postbag token")
+  POSTBAG_BASE_PATH
+                 what paths begin with where a front hands requests on so, such as /postbag
   POSTBAG_WEBHOOK_KEY
                  32 random bytes as base64: seals the secrets of webhook endpoints
   POSTBAG_WEBHOOK_ALLOW_PRIVATE

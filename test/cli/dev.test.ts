@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { createClient } from '../../src/client/index.ts'
+import { serverConfig } from '../../src/config.ts'
 import { createDatabase } from '../support/database.ts'
 import { jsonLines, postbag, type Running, start } from './command.ts'
 
@@ -99,6 +100,26 @@ describe('the first start', () => {
     assert.deepEqual(others, [])
     assert.deepEqual([line?.['method'], line?.['path'], line?.['status']], ['PUT', '/v1/queues/orders', 201])
   })
+})
+
+test('its help lists every variable that its configuration reads', async () => {
+  const read = new Set<string>()
+  const given: Record<string, string> = { POSTBAG_WEBHOOK_KEY: `${'A'.repeat(43)}=` }
+  const env = new Proxy(given, {
+    get(target, name) {
+      read.add(String(name))
+      return target[String(name)]
+    },
+  })
+  serverConfig(env)
+
+  const { stdout } = await postbag(['dev', '--help'])
+
+  assert.ok(read.size > 10)
+  assert.deepEqual(
+    [...read].filter((name) => !new RegExp(`^  ${name}( |$)`, 'm').test(stdout)),
+    [],
+  )
 })
 
 describe('stopping', () => {

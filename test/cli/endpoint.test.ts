@@ -73,6 +73,20 @@ test('headers are shown by their names only, and with --json everything but the 
   assert.equal(json.stdout.includes('whsec_'), false)
 })
 
+test('of a direct exchange an event type is a routing key as it stands, which the help says', async () => {
+  await run('exchange', 'declare', 'exact', '--type', 'direct')
+  await run('endpoint', 'set', 'all', receiver.url, '--exchange', 'exact')
+  await run('endpoint', 'set', 'one', receiver.url, '--exchange', 'exact', '--event', 'order.new')
+
+  const help = await run('endpoint', 'set', '--help')
+  const tried = await run('exchange', 'test', 'exact', '--key', 'order.new')
+
+  assert.match(help.stdout, /--exchange .*of type topic,\s+direct or fanout/)
+  assert.match(help.stdout, /Of a direct exchange an event type is a routing key as it stands: without --event nothing/)
+  assert.match(tried.stdout, /the queue webhooks\.one /)
+  assert.doesNotMatch(tried.stdout, /webhooks\.all/)
+})
+
 test('a secret is rotated, made by the server or brought in a file', async () => {
   const file = join(folder, 'secret')
   await writeFile(file, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n')

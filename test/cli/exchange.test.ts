@@ -53,10 +53,15 @@ test('what cannot be is refused, and says why', async () => {
   const nowhere = await run('exchange', 'bind', 'plain')
   const unroutable = await run('publish', 'plain', 'x', '--mandatory', '--key', 'k')
   const empty = await run('publish', 'plain')
+  const standard = await run('exchange', 'declare', 'default')
 
   assert.match(conflict.stderr, /type of exchange "plain" must be direct, as it was declared, got fanout/)
   assert.match(nowhere.stderr, /say where the binding leads: --queue or --to/)
   assert.match(unroutable.stderr, /message_unroutable/)
   assert.match(empty.stderr, /give a body or --file/)
-  for (const { code } of [conflict, nowhere, unroutable, empty]) assert.notEqual(code, 0)
+  assert.equal(
+    standard.stderr,
+    'error: exchange must be another than default, which is always there, got default (request_invalid)\n',
+  )
+  for (const { code } of [conflict, nowhere, unroutable, empty, standard]) assert.notEqual(code, 0)
 })

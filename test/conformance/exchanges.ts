@@ -119,7 +119,11 @@ export const exchangeCases: readonly Case[] = [
       const queue = await newQueue(target)
       const standard = exchangeNamed(target, 'default')
 
-      assertProblem(await call(target, 'PUT', standard.path), 'request_invalid', /is not default/)
+      assertProblem(
+        await call(target, 'PUT', standard.path),
+        'request_invalid',
+        /^exchange must be another than default/,
+      )
       assert.deepEqual(await standard.publish({ body: 'direct', routingKey: queue.name }), [1])
       assert.equal((await queue.receiveOne()).body, 'direct')
     },

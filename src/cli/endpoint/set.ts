@@ -28,9 +28,11 @@ interface SetOptions extends EndpointOptions {
 }
 
 const help = `
-What is published to the exchange with a routing key that one of the event types fits is delivered to the address. Who makes an endpoint is
-shown its secret, once: its receiver verifies signatures with it. If there is an endpoint with that name, all of its configuration is
-replaced, but its secret, unless --secret-file brings one ("postbag endpoint rotate" lets both sign for a while).
+What is published to the exchange with a routing key that one of the event types fits is delivered to the address; without
+--event all of it. Of a direct exchange an event type is a routing key as it stands: without --event nothing is delivered there.
+
+Who makes an endpoint is shown its secret, once: its receiver verifies signatures with it. If there is an endpoint with that name, all of
+its configuration is replaced, but its secret, unless --secret-file brings one ("postbag endpoint rotate" lets both sign for a while).
 
 Examples:
   postbag endpoint set acme https://acme.example/hook --exchange events
@@ -44,7 +46,7 @@ export function addEndpointSet(group: Command): void {
     .description('Make an endpoint, or replace its configuration.')
     .argument('<name>')
     .argument('<address>', 'where to: https://…')
-    .requiredOption('--exchange <exchange>', 'what is published there is delivered')
+    .requiredOption('--exchange <exchange>', 'what is published there is delivered; of type topic, direct or fanout')
     .option(
       '--event <pattern>',
       'only what is published with such a routing key; may be given several times',
