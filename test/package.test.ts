@@ -1,7 +1,17 @@
 /* What npm publishes: it builds, its types and entries are right for every kind of importer, and it runs without the sources. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -36,7 +46,7 @@ describe('the package', () => {
     run(join(tools, 'attw'), [tarball, '--profile', 'esm-only', '--no-emoji', '--quiet'])
   })
 
-  test('holds the migrations and the build, but no sources and no tests', () => {
+  test('holds the migrations, the build and a Worker’s settings, but no sources and no tests', () => {
     assert.deepEqual(readdirSync(installed).sort(), [
       'LICENSE',
       'README.md',
@@ -44,7 +54,10 @@ describe('the package', () => {
       'dist',
       'migrations',
       'package.json',
+      'wrangler.toml',
     ])
+    const [, main = ''] = /^main = "(.*)\.ts"$/m.exec(readFileSync(join(installed, 'wrangler.toml'), 'utf8')) ?? []
+    assert.ok(existsSync(join(installed, `dist/${main}.js`)), main)
     assert.deepEqual(readdirSync(join(installed, 'migrations')), ['committed'])
   })
 
