@@ -3,19 +3,24 @@
 import { z } from '@hono/zod-openapi'
 import { maxBatch, maxHeadersBytes, maxRoutingKeyLength, queueNamePattern, queueNameRule } from '../limits.ts'
 
+/** Of what was given so many characters are shown in an error message. */
+const mostShown = 80
+
 /** What was given, short enough for an error message. */
 export function shown(value: unknown): string {
-  const text = textOf(value)
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text
+  const text = JSON.stringify(beginningOf(value)) ?? 'nothing'
+  return text.length > mostShown ? `${text.slice(0, mostShown - 3)}…` : text
 }
 
-/** JSON may be read that is nested too deep to be written: that overflows the stack. */
-function textOf(value: unknown): string {
-  try {
-    return JSON.stringify(value) ?? 'nothing'
-  } catch {
-    return Array.isArray(value) ? '[…]' : '{…}'
-  }
+/** As much of a JSON value as can be shown. JSON may be read that is nested too deep to be written: that overflows the stack, and where it is
+ * Bun's, a second later. */
+function beginningOf(value: unknown, depth = 0): unknown {
+  if (typeof value === 'string') return value.slice(0, mostShown)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth === mostShown) return null
+  if (Array.isArray(value)) return value.slice(0, mostShown).map((element) => beginningOf(element, depth + 1))
+  const fields = Object.entries(value).slice(0, mostShown)
+  return Object.fromEntries(fields.map(([name, element]) => [name, beginningOf(element, depth + 1)]))
 }
 
 /** The error of a schema, from its rule. */
