@@ -1,10 +1,9 @@
 /* What a process that lives holds, for any number of requests: a pool with statements by name, sends and acks that share transactions,
  * a hub that the database tells of messages, a deliverer of webhooks, and the app. It opens nothing before a request needs it, but to try LISTEN once. The entries of platforms with
  * such processes (Node, Deno, Bun, Supabase Edge) put their server before it. */
-import { coalescing, createApp, type Log } from './app.ts'
+import { coalescing, createApp, errorForLog, type Log } from './app.ts'
 import { type AppConfig, refuseUnreadable } from './config.ts'
 import { connect, preparing } from './db/connect.ts'
-import { errorForLog } from './errors.ts'
 import { allEndpoints, type Hub, type Waiter } from './wakeup/hub.ts'
 import { createListenHub } from './wakeup/listen-hub.ts'
 import type { Prompter } from './webhooks/deliverer.ts'
