@@ -123,9 +123,11 @@ test('its help lists every variable that its configuration reads', async () => {
 })
 
 describe('stopping', () => {
+  // (The same for all: it is begun once, and each leaves it to the next.)
+  const folder = newFolder()
+
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     test(`with ${signal} answers who waits, and leaves no process`, async () => {
-      const folder = newFolder()
       const dev = await startDev({ POSTBAG_DATA: folder })
       const postgres = runningPostgres(folder)
       const queue = createClient({ ...dev, retries: 0 }).queue('orders')
@@ -146,7 +148,6 @@ describe('stopping', () => {
   }
 
   test('is forced by the next Ctrl-C', async () => {
-    const folder = newFolder()
     const dev = await startDev({ POSTBAG_DATA: folder })
     const postgres = runningPostgres(folder)
     process.kill(postgres, 'SIGSTOP')
@@ -165,7 +166,6 @@ describe('stopping', () => {
   })
 
   test('happens by itself, with a word about it, when Postgres ends', async () => {
-    const folder = newFolder()
     const dev = await startDev({ POSTBAG_DATA: folder })
 
     process.kill(runningPostgres(folder), 'SIGINT')

@@ -32,6 +32,30 @@ import type { Case } from './target.ts'
 import { waitCases } from './waits.ts'
 import { webhookCases } from './webhooks.ts'
 
+/** Those in which somebody waits, or is told of something: where entries differ only in how they learn of messages, these differ. */
+export const wakingCases: readonly Case[] = [
+  ...limitCases,
+  ...lookCases,
+  ...deliveryCases,
+  ...webhookCases,
+  ...waitCases,
+  ...streamCases,
+  ...requestCases,
+  ...serviceCases,
+  ...outageCases,
+]
+
+/** Those in which it matters how a request gets here and its answer back: where entries differ only in what carries them, these differ. */
+export const carriedCases: readonly Case[] = [
+  ...sendCases,
+  ...bodyCases,
+  ...cloudEventCases,
+  ...publishCases,
+  ...refusalCases,
+  ...accessCases,
+  ...wakingCases,
+]
+
 export const cases: readonly Case[] = [
   ...queueCases,
   ...policyCases,
@@ -47,21 +71,13 @@ export const cases: readonly Case[] = [
   ...groupCases,
   ...deadLetterCases,
   ...redriveCases,
-  ...limitCases,
   ...durabilityCases,
-  ...lookCases,
   ...searchCases,
   ...exchangeCases,
   ...publishCases,
   ...endpointCases,
-  ...deliveryCases,
-  ...webhookCases,
-  ...waitCases,
-  ...streamCases,
-  ...requestCases,
   ...refusalCases,
   ...boundCases,
   ...accessCases,
-  ...serviceCases,
-  ...outageCases,
+  ...wakingCases,
 ]

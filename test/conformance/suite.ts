@@ -6,13 +6,15 @@ import { createDatabase } from '../support/database.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { type ReceivedRequest, startReceiver } from '../webhooks/webhook-receiver.ts'
 import { cases } from './cases.ts'
-import type { Ability, Target } from './target.ts'
+import type { Ability, Case, Target } from './target.ts'
 
 export interface Runtime {
   readonly name: string
   /** What the platform cannot do: other claims hold there instead. */
   readonly cannot?: readonly Ability[]
-  /** How many cases run at once. */
+  /** Which cases: all, unless it differs from another one in this list in a part of them only. */
+  readonly cases?: readonly Case[]
+  /** How many of them run at once. */
   readonly concurrency?: number
   /** Start a server over the database with access by token. */
   start(options: {
@@ -42,7 +44,7 @@ const timeout = 30_000
 
 export function conformanceOf(runtime: Runtime): void {
   const { name, cannot = [], concurrency = usualConcurrency } = runtime
-  const held = cases.filter(
+  const held = (runtime.cases ?? cases).filter(
     ({ needs = [], without }) =>
       ![needs].flat().some((ability) => cannot.includes(ability)) && (!without || cannot.includes(without)),
   )

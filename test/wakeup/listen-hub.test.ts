@@ -252,6 +252,8 @@ describe('of those who wait', () => {
     const left = world.wait(queue, { signal: leaving.signal })
     const stays = world.wait(queue)
     await world.watched(queue)
+    // (A look that is under way when he leaves may find it.)
+    await until('all looks to be over', async () => world.looked === world.looks || undefined)
 
     leaving.abort()
     await on(pool, queue).send(1)
