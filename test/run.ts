@@ -22,7 +22,8 @@ const template = 'postbag_template'
 /** How many files run at once: one more than two cores can work on, as most of them wait now and then. */
 const concurrency = 3
 
-/** How the paths of files begin that take long, the longest first: they are begun before the others. */
+/** How the paths of files begin that take long, the longest first, and of those that wait now and then: they are begun before the others, which
+ * are short and only work. */
 const long = [
   'test/conformance/lambda',
   'test/conformance/pooled',
@@ -34,8 +35,12 @@ const long = [
   'test/bench',
   'test/cli/dev',
   'test/cli/real-input',
+  'test/wakeup/',
+  'test/webhooks/',
+  'test/functions/',
   'test/db/',
   'test/sql/model',
+  'test/cli/',
 ]
 
 /** Halves the time that a process takes to start, and there are hundreds of them. */
