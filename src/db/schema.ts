@@ -305,6 +305,7 @@ export interface PostbagQueue {
   retry_max_delay: unknown;
   sends_plainly: Generated<boolean>;
   sent_setting: Generated<string>;
+  takes_turns: Generated<boolean>;
   top_priority: number;
   ttl: unknown | null;
   updated_at: Timestamp;

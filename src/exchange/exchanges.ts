@@ -1,7 +1,6 @@
 /* Exchanges themselves: declare, describe, list, delete. */
 import { type Clock, databaseClock } from '../clock.ts'
 import { call, callOne, type Executor, neverCached } from '../db/call.ts'
-import { QueueError } from '../errors.ts'
 import { isoTime } from '../queue/message.ts'
 import type { ExchangeConfig, ExchangeInfo, ExchangeListResponse, ExchangeType } from '../wire.ts'
 
@@ -20,8 +19,6 @@ export async function declareExchange(
   { type = 'direct', alternate }: ExchangeConfig = {},
   clock: Clock = databaseClock,
 ): Promise<{ readonly info: ExchangeInfo; readonly created: boolean }> {
-  if (exchange === 'default')
-    throw new QueueError('request_invalid', 'exchange must be another than default, which is always there, got default')
   const row = await callOne<{ readonly created: boolean; readonly created_at: Date }>(
     executor,
     `select created, created_at

@@ -31,7 +31,6 @@ describe('an exchange', () => {
   })
 
   for (const [name, args, constraint] of [
-    ['default', {}, 'exchange_name_is_not_default'],
     ['no spaces', {}, 'exchange_name_is_1_to_80_safe_characters'],
     ['x'.repeat(81), {}, 'exchange_name_is_1_to_80_safe_characters'],
     ['odd', { type: 'x-random' }, 'exchange_type_is_direct_topic_fanout_headers_or_hash'],
@@ -41,6 +40,13 @@ describe('an exchange', () => {
       await assert.rejects(declare(pool, name, args), { code: '23514', constraint })
     })
   }
+
+  test('cannot be the one that is always there', async () => {
+    await assert.rejects(declare(pool, 'default', {}), {
+      code: 'PB002',
+      message: 'exchange must be another than default, which is always there, got default',
+    })
+  })
 
   test('goes with its bindings, from it and to it; with if_unused only without bindings', async () => {
     const [doomed, other] = [await newExchange(pool, 'direct'), await newExchange(pool, 'fanout')]

@@ -9,6 +9,19 @@ import { at, backendOf, bodies, eventually, newQueue, on, receipts, waitsForLock
 const db = await createDatabase()
 const { pool } = db
 
+/** One message in no group, and two of a group whose line is the reverse of their ids: who commits first stands first. */
+async function receivedAgainstIds(queue: string) {
+  const late = await db.connect()
+  await late.query('begin')
+  await on(late, queue).sendBatch([{ body: 'second of its group', group: 'g' }])
+  await on(pool, queue).send('in no group')
+  await on(pool, queue).sendBatch([{ body: 'first of its group', group: 'g' }])
+  await late.query('commit')
+  const taken = await on(pool, queue).receive(3)
+  assert.equal(taken.length, 3)
+  return taken
+}
+
 test('sends, acks and receives in transactions that stay open keep nobody from sending to these groups and receiving', async () => {
   const queue = await newQueue(pool)
   await on(pool, queue).sendBatch(parcels('a1 b1 c1 c2'), { now: at(0) })
@@ -46,16 +59,9 @@ test('transactions that touch the same groups in opposite orders do not deadlock
 
 test('an extension that waits for one message holds none of a group that it has not come to', async () => {
   const queue = await newQueue(pool)
-  const [late, acking, extending] = [await db.connect(), await db.connect(), await db.connect()]
-  // Who commits first stands first: the line of the group is the reverse of its ids.
-  await late.query('begin')
-  await on(late, queue).sendBatch([{ body: 'second of its group', group: 'g' }])
-  await on(pool, queue).send('in no group')
-  await on(pool, queue).sendBatch([{ body: 'first of its group', group: 'g' }])
-  await late.query('commit')
-  const taken = await on(pool, queue).receive(3)
+  const [acking, extending] = [await db.connect(), await db.connect()]
+  const taken = await receivedAgainstIds(queue)
   const receiptOf = (what: string) => receipts(taken.filter(({ body }) => JSON.parse(body) === what))
-  assert.equal(taken.length, 3)
 
   await acking.query('begin')
   await on(acking, queue).ack(...receiptOf('in no group'))
@@ -66,6 +72,51 @@ test('an extension that waits for one message holds none of a group that it has 
   await acking.query('commit')
 
   assert.deepEqual(await extended, ['ok', 'message_gone'])
+})
+
+for (const how of ['commit', 'rollback'] as const) {
+  test(`a nack waits for who is settling one behind it, so that after the ${how} the group has one owner`, async () => {
+    const queue = await newQueue(pool)
+    await on(pool, queue).sendBatch(parcels('a1 a2 a3'), { now: at(0) })
+    const [first, second] = receipts(await on(pool, queue).receive(2, { now: at(0) }))
+    const [acking, nacking] = [await db.connect(), await db.connect()]
+    await acking.query('begin')
+    await on(acking, queue).ackWith([second], { now: at(1) })
+
+    const backend = await backendOf(nacking)
+    const nacked = on(nacking, queue).nack([first], { delay: '0 s', now: at(1) })
+    await waitsForLock(pool, backend)
+    await acking.query(how)
+
+    assert.deepEqual(await nacked, ['ok'])
+    const again = await on(pool, queue).receive(9, { now: at(2) })
+    assert.deepEqual(bodies(again), ['a1'])
+    assert.deepEqual(await on(pool, queue).ackWith([second], { now: at(2) }), [
+      how === 'commit' ? 'message_gone' : 'lease_lost',
+    ])
+    await on(pool, queue).ackWith(receipts(again), { now: at(2) })
+    assert.deepEqual(await drained(pool, queue, 100), how === 'commit' ? ['a3'] : ['a2', 'a3'])
+  })
+}
+
+test('a nack that waits for one behind it holds none that comes later in the order of ids', async () => {
+  const queue = await newQueue(pool)
+  const [acking, nacking] = [await db.connect(), await db.connect()]
+  const taken = await receivedAgainstIds(queue)
+  const receiptOf = (what: string) => receipts(taken.filter(({ body }) => JSON.parse(body) === what))
+
+  await acking.query('begin')
+  await on(acking, queue).ack(...receiptOf('second of its group'))
+  const backend = await backendOf(nacking)
+  const nacked = on(nacking, queue).nack([...receiptOf('first of its group'), ...receiptOf('in no group')])
+  await waitsForLock(pool, backend)
+  assert.deepEqual(await on(acking, queue).ack(...receiptOf('in no group'), ...receiptOf('first of its group')), [
+    'ok',
+    'ok',
+  ])
+  await acking.query('commit')
+
+  assert.deepEqual(await nacked, ['message_gone', 'message_gone'])
 })
 
 test('a message that is given back while the one before it is acked is the next of its group', async () => {

@@ -191,6 +191,15 @@ for (const [problem, definitions, code, message] of [
   ['a list that is none', { queues: {} }, 'PB002', /^queues must be an array, got \{\}$/],
   ['elements that are no objects', { queues: ['a'] }, 'PB002', /^queues must be an array of objects$/],
   [
+    'one name for two things',
+    {
+      exchanges: [{ name: 'a' }],
+      queues: [{ name: 'a' }, { name: 'b' }, { name: 'a', settings: { max_attempts: 3 } }],
+    },
+    'PB002',
+    /^queues must have each name once, or say the same of it, got "a" with different settings$/,
+  ],
+  [
     'a setting that is none',
     { queues: [{ name: 'a', settings: { color: 1 } }] },
     'PB020',

@@ -203,6 +203,26 @@ test('an operation touches about as many pages in a queue of 20,000 messages as 
     assert.ok(Number(many) <= 2 * Number(few) + 20, `pages: ${costs.join(' became ')}`)
 })
 
+test('a nack in a group touches about as many pages, however long the line behind it is', async () => {
+  const { pool, connect } = await createQuietDatabase()
+  const costs: number[] = []
+  for (const size of [100, 10_000]) {
+    const queue = await newQueue(pool)
+    const messages = Array.from({ length: 100 }, () => ({ body: 1, group: 'a' }))
+    for (let sent = 0; sent < size; sent += 100) await on(pool, queue).sendBatch(messages, { now: at(0) })
+    const session = await connect()
+    const pages: number[] = []
+    for (const moment of [1000, 2000, 3000]) {
+      const [first] = receipts(await on(session, queue).receive(3, { now: at(moment) }))
+      const nack = `select * from postbag.nack('${queue}', '["${first}"]', now => '${at(moment).toISOString()}')`
+      pages.push(await pagesTouched(session, nack))
+    }
+    costs.push(Math.min(...pages))
+  }
+
+  assert.ok(Number(costs[1]) <= 2 * Number(costs[0]) + 20, `pages: ${costs.join(' became ')}`)
+})
+
 test('dead rows that a held snapshot keeps are walked over once by everybody, not by every receive', async () => {
   const { pool, connect } = await createQuietDatabase()
   const queue = await newQueue(pool, { lease: '1 h' })

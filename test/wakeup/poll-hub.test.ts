@@ -70,13 +70,13 @@ async function wait(receives: Receives, count: number): Promise<void> {
   await until('all first looks', async () => receives.looked >= count || undefined)
 }
 
-/** The pauses that are taken while `work` runs, in milliseconds. */
+/** The pauses before a poll (src/wakeup/poll.ts: ring) that begin while `work` runs, in milliseconds. */
 async function pausesOf(work: () => Promise<void>): Promise<number[]> {
   const { mock: timers } = mock.method(globalThis, 'setTimeout')
   try {
     await work()
-    // (Others: the ends of waits, the pool's.)
-    return timers.calls.map(({ arguments: [, millis = 0] }) => Math.round(millis)).filter((millis) => millis <= 500)
+    const pauses = timers.calls.filter(({ arguments: [then] }) => then.name === 'ring')
+    return pauses.map(({ arguments: [, millis = 0] }) => Math.round(millis))
   } finally {
     timers.restore()
   }
