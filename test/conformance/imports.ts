@@ -100,7 +100,7 @@ export const importCases: readonly Case[] = [
         [
           { queues, exchanges: [{ name: 'default' }] },
           'import_conflict',
-          /default: refused by the rule: exchange name is not default$/,
+          /default: exchange must be another than default, which is always there, got default$/,
         ],
         [
           { queues, bindings: [{ source: 'a' }] },

@@ -1,9 +1,10 @@
 /* Exchanges and bindings: what may be declared and bound, and where each type leads. */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { bind, declare, newExchange, publish, queuesReached, route } from '../support/sql-exchanges.ts'
-import { at, bodies, call, newQueue, on } from '../support/sql-verbs.ts'
+import { at, backendOf, bodies, call, newQueue, on, waitsForLock } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -63,6 +64,31 @@ describe('an exchange', () => {
     assert.deepEqual(await call(pool, 'delete_exchange', { exchange: other, if_unused: true }), [
       { delete_exchange: '0' },
     ])
+  })
+
+  test('that is bound to another one which is bound to it goes at the same moment as that one', async () => {
+    const sessions = [await db.connect(), await db.connect()] as const
+    for (let round = 0; round < 30; round++) {
+      const [one, other] = [await newExchange(pool, 'fanout'), await newExchange(pool, 'fanout')]
+      await bind(pool, one, { to_exchange: other })
+      await bind(pool, other, { to_exchange: one })
+      await Promise.all([
+        call(sessions[0], 'delete_exchange', { exchange: one }),
+        call(sessions[1], 'delete_exchange', { exchange: other }),
+      ])
+    }
+  })
+
+  test('that somebody else deletes meanwhile is not there', async () => {
+    const doomed = await newExchange(pool, 'fanout')
+    const [first, second] = [await db.connect(), await db.connect()]
+    const backend = await backendOf(second)
+    await first.query('begin')
+    await call(first, 'delete_exchange', { exchange: doomed })
+    const late = assert.rejects(call(second, 'delete_exchange', { exchange: doomed }), { code: 'PB010' })
+    await waitsForLock(pool, backend)
+    await first.query('commit')
+    await late
   })
 
   test('is listed by name, a page at a time', async () => {
@@ -191,6 +217,22 @@ describe('where messages go', () => {
     assert.deepEqual(await reached({ format: 'zip' }), [there, always])
     assert.deepEqual(await reached({}), [always])
     assert.equal((await reached({ type: 'log' })).includes(never), false)
+  })
+
+  test('headers: long values too, and none where a message has null', async () => {
+    const exchange = await newExchange(pool, 'headers')
+    const [long, always] = [await newQueue(pool), await newQueue(pool)]
+    const value = randomBytes(1900).toString('hex')
+    await bind(pool, exchange, { queue: long, headers: JSON.stringify({ key: value }) })
+    await bind(pool, exchange, { queue: always, headers: '{}' })
+
+    assert.deepEqual(await route(pool, exchange, '', { key: value }), [long, always])
+    assert.deepEqual(await route(pool, exchange, '', { key: value.slice(1) }), [always])
+    const [sent] = await call<{ queues: number }>(pool, 'publish_batch', {
+      exchange,
+      messages: JSON.stringify([{ body: 1, headers: null }]),
+    })
+    assert.equal(sent?.queues, 1)
   })
 
   test('hash: one queue per key, always the same; a queue that goes takes only its own keys', async () => {

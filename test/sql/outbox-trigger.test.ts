@@ -347,6 +347,46 @@ test('a group column may be empty, and one that is too long for a group is named
   )
 })
 
+test('a column that is not sent may hold what a message cannot', async () => {
+  const queue = await newQueue(pool)
+  await pool.query(`create table loose (id integer, name text, content json)`)
+  await sendChanges('loose', queue, { columns: ['id'], group_column: 'name' })
+
+  const contents = ['"\\u0000"', '"\\ud800"', '1e1000000']
+  for (const [id, content] of contents.entries()) {
+    await pool.query('insert into loose values ($1, $2, $3)', [id, `group ${id}`, content])
+  }
+  await pool.query(`update loose set content = '1'`)
+
+  assert.deepEqual(
+    (await arrived(queue)).map(({ body, group_key }) => [JSON.parse(body).after, group_key]),
+    contents.map((_, id) => [{ id }, `group ${id}`]),
+  )
+})
+
+test('a column that Postgres computes when it is read is not sent, and refused where it is named', async () => {
+  const { rows } = await pool.query(`select current_setting('server_version_num')::integer >= 180000 as knows`)
+  // (Before Postgres 18 all are stored.)
+  const kind = rows[0].knows ? 'virtual' : 'stored'
+  const queue = await newQueue(pool)
+  await pool.query(
+    `create table computing (id integer, half integer, whole integer generated always as (half * 2) ${kind})`,
+  )
+  const asked = sendChanges('computing', queue, { columns: ['id', 'whole'] })
+  if (kind === 'virtual') {
+    await assert.rejects(asked, {
+      code: 'PB002',
+      message: 'column "whole" of table computing must be stored to be sent, got one that is computed when it is read',
+    })
+  } else await asked
+
+  await sendChanges('computing', queue)
+  await pool.query('insert into computing values (1, 2)')
+
+  const [message] = bodies(await arrived(queue)) as { after: object }[]
+  assert.deepEqual(message?.after, { id: 1, half: 2, ...(kind === 'stored' && { whole: 4 }) })
+})
+
 test('row-level security of the table hides no row from the messages', async () => {
   const [queue, table, session] = [await newQueue(pool), await newTable(), await db.connect()]
   await sendChanges(table, queue)

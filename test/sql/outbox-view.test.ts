@@ -111,3 +111,13 @@ for (const [what, values, problem] of [
     await assert.rejects(pool.query(`${insert} values ${values}`), { message: problem })
   })
 }
+
+test('an empty aggregate id makes no group, and what is nested too deep for JSON is text', async () => {
+  const queue = await newQueue(pool)
+  const deep = '['.repeat(100_000)
+
+  await pool.query(`${insert} values ($1, $2, '', 't', $3)`, [randomUUID(), queue, deep])
+
+  const { group_key, encoding, body } = only(await on(pool, queue).receive(9))
+  assert.deepEqual([group_key, encoding, body.length], [null, 'text', 100_000])
+})

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { bind, newExchange, publish, publishBatch, queuesReached } from '../support/sql-exchanges.ts'
-import { at, bodies, newQueue, on, type QueueConfig, receipts } from '../support/sql-verbs.ts'
+import { at, backendOf, bodies, newQueue, on, type QueueConfig, receipts, waitsForLock } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
 const { pool } = db
@@ -205,6 +205,23 @@ test('a copy that is acked leaves the others where they are', async () => {
   await on(pool, first).ack(...receipts(await on(pool, first).receive(1)))
 
   assert.deepEqual(await queuesReached(pool, [first, second]), [0, 1])
+})
+
+test('a queue that is deleted while the publish waits for another one is left out', async () => {
+  const { exchange, queues } = await fanout({}, {})
+  const [first = '', second = ''] = queues
+  const [holding, publishing] = [await db.connect(), await db.connect()]
+  const backend = await backendOf(publishing)
+
+  await holding.query('begin')
+  await publish(holding, exchange, 'x', { dedup_id: 'once' })
+  const published = publish(publishing, exchange, 'y', { dedup_id: 'once' })
+  await waitsForLock(pool, backend)
+  await on(pool, second).delete()
+  await holding.query('rollback')
+
+  await published
+  assert.deepEqual(bodies(await on(pool, first).receive(9)), ['y'])
 })
 
 test('queues, exchanges and bindings that come and go beside publishes lose none of those that stay', async () => {
