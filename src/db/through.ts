@@ -32,6 +32,8 @@ export function through(run: RunText, inner: (error: unknown) => unknown = inner
 
 function textOf(value: unknown): string | null {
   if (value === undefined || value === null) return null
+  // (Of names of settings, which need no quotes.)
+  if (Array.isArray(value)) return `{${value.join(',')}}`
   return value instanceof Date ? value.toISOString() : String(value)
 }
 

@@ -27,7 +27,7 @@ const attributeName = /^[a-z0-9]+$/
 /** What a CloudEvents string must not have in it. */
 const forbidden = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u
 
-const uriReference = /^(?:[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+$/
+const notInUri = /[^A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=%]|%(?![0-9A-Fa-f]{2})/
 
 const anyText: Rule = { words: 'text without control characters', holds: (text) => !forbidden.test(text) }
 
@@ -37,12 +37,12 @@ const rules: ReadonlyMap<string, Rule> = new Map([
   ['type', textOf(maxTypeLength)],
   ['subject', textOf(Number.MAX_SAFE_INTEGER)],
   ['partitionkey', textOf(maxGroupLength)],
-  ['source', { words: 'a URI reference (RFC 3986)', holds: (text) => uriReference.test(text) }],
+  ['source', { words: 'a URI reference (RFC 3986)', holds: (text) => isUriReference(text) }],
   [
     'dataschema',
     {
       words: 'a URI (RFC 3986)',
-      holds: (text) => uriReference.test(text) && /^[A-Za-z][A-Za-z0-9+.-]*:/.test(text),
+      holds: (text) => isUriReference(text) && /^[A-Za-z][A-Za-z0-9+.-]*:/.test(text),
     },
   ],
   ['time', { words: 'a time (RFC 3339) such as 2026-01-31T12:00:00Z', holds: isTime }],
@@ -116,7 +116,7 @@ export function attributesOf(message: Raw<ReceivedMessage>, queue: string): Attr
     // A header of another kind does not hide an attribute.
     if (!isNamed && (rules.has(name) || Object.hasOwn(headers, `ce-${name}`))) continue
     if (!(rules.get(name) ?? anyText).holds(text)) continue
-    attributes[name] = typed.includes(name) && /^(?:true|false|-?\d{1,10})$/.test(text) ? JSON.parse(text) : text
+    attributes[name] = typed.includes(name) && /^(?:true|false|0|-?[1-9]\d{0,9})$/.test(text) ? JSON.parse(text) : text
   }
   return attributes
 }
@@ -169,4 +169,8 @@ function isTime(text: string): boolean {
 
 function refuse(subject: string, rule: string, got: unknown): never {
   throw new QueueError('request_invalid', `${subject} must ${rule}, got ${shown(got)}`)
+}
+
+function isUriReference(text: string): boolean {
+  return text !== '' && !notInUri.test(text)
 }

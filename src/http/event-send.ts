@@ -5,7 +5,7 @@
  * delay, time to live) is in the query, for all events of the request. */
 import type { Context } from 'hono'
 import { QueueError } from '../errors.ts'
-import { maxBatch, maxDedupIdLength } from '../limits.ts'
+import { maxBatch, maxDedupIdLength, maxHeadersBytes } from '../limits.ts'
 import type { Parcel, StoredContent } from '../queue/message.ts'
 import type { MessageOptions } from '../wire.ts'
 import { memberSlices } from './body-slices.ts'
@@ -13,7 +13,7 @@ import type { DoorEnv } from './door.ts'
 import { type Attributes, checkedAttributes, headersOf, isJsonType } from './event-attributes.ts'
 import { decodeHeader } from './event-header.ts'
 import { isStorable, shown } from './fields.ts'
-import { EventSendQuery, StoredHeaders } from './message-schemas.ts'
+import { EventSendQuery, isBase64, StoredHeaders } from './message-schemas.ts'
 import { rawContent } from './raw-send.ts'
 import { traceOf } from './trace-context.ts'
 import { parseJson, queryOf, utf8, validate } from './validate.ts'
@@ -71,6 +71,12 @@ function structuredParcel(
   options: MessageOptions,
 ): Promise<Parcel> {
   if (!isObject(event)) throw invalid(`${whole || 'the event'} must be an object, got ${shown(event)}`)
+  // (Each takes ten bytes of headers or more: too many are refused before they are looked at.)
+  const { length } = Object.keys(event)
+  if (length > maxHeadersBytes / 10 + 2) {
+    const rule = `at most ${maxHeadersBytes} bytes of attributes`
+    throw invalid(`${whole || 'the event'} must have ${rule}, got ${length} attributes`)
+  }
   const { data, data_base64: base64, ...given } = event
   const subject = (name: string) => (whole ? `${whole}.${name}` : name)
   const attributes = checkedAttributes(given, subject)
@@ -160,10 +166,6 @@ async function dedupIdOf(source: string, id: string): Promise<string> {
   if (name.length <= maxDedupIdLength) return name
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(name))
   return `sha256:${[...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`
-}
-
-function isBase64(text: string): boolean {
-  return /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -51,7 +51,7 @@ export function configToSql(
   })
   const values: unknown[] = given.map(([field]) => config[field])
   if (none.length > 0) {
-    named.push(`without => $${first + given.length}`)
+    named.push(`without => $${first + given.length}::text[]`)
     values.push(none)
   }
   return { named: named.join(', '), values }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { attributesOf, checkedAttributes, headersOf } from '../../src/http/event-attributes.ts'
+import { isBase64 } from '../../src/http/message-schemas.ts'
 
 const text = fc.string({ unit: 'binary' }).filter((text) => !/[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u.test(text))
 const filled = text.filter((text) => text !== '')
@@ -61,6 +62,40 @@ test('every event’s attributes come back from the headers, type and content ty
     }),
     { numRuns: 500 },
   )
+})
+
+test('what only looks like a number stays text', () => {
+  for (const [text, expected] of [
+    ['007', '007'],
+    ['-0', '-0'],
+    ['-', '-'],
+    ['0', 0],
+    ['-10', -10],
+    ['true', true],
+  ] as const) {
+    const headers = { 'ce-specversion': '1.0', 'ce.typed': 'x', 'ce-x': text }
+    const received = {
+      ...{ id: '1', encoding: 'json' as const, body: '1', headers, priority: 0, attempts: 1, receipt: 'r' },
+      ...{ sentAt: '2026-01-01T00:00:00.000Z', firstReceivedAt: '2026-01-01T00:00:00.000Z' },
+      leasedUntil: '2026-01-01T00:00:00.000Z',
+    } as const
+    assert.equal(attributesOf(received, 'queue')['x'], expected)
+  }
+})
+
+test('a source of megabytes is looked at, and so is base64', () => {
+  const long = 'a'.repeat(12_000_000)
+  const attributes = { specversion: '1.0', id: '1', type: 't' }
+  assert.equal(checkedAttributes({ ...attributes, source: long }, (name) => name)['source'], long)
+  assert.throws(() => checkedAttributes({ ...attributes, source: `${long}%4` }, (name) => name), /^QueueError: source/)
+  assert.deepEqual([long, `${long.slice(0, -2)}==`, `${long.slice(0, -1)}-`, 'abc', 'ab=c', '===='].map(isBase64), [
+    true,
+    true,
+    false,
+    false,
+    false,
+    false,
+  ])
 })
 
 const times: readonly (readonly [time: string, isOne: boolean])[] = [

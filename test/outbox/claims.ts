@@ -211,6 +211,8 @@ export function outboxClaims(name: string, open: (url: string) => Promise<Librar
       const info = await queue.create({ ...settings, dedupBy: 'content' })
       assert.deepEqual({ ...info, ...settings }, info)
       assert.deepEqual(await queue.info(), await other.queue(name).info())
+      const without = await queue.create({ ...settings, dedupBy: 'content', ttlSeconds: null, maxMessages: null })
+      assert.deepEqual(without.origins?.['ttlSeconds'], 'queue')
       assert.deepEqual(await bag.queues({ prefix: 'verbs' }), await other.queues({ prefix: 'verbs' }))
 
       await queue.sendBatch([{ body: 1 }, { body: 2 }, { body: 3 }])
