@@ -28,6 +28,7 @@ import { mountPublishRoutes } from './http/publish-routes.ts'
 import { mountQueueRoutes } from './http/queue-routes.ts'
 import { mountRequestRoutes } from './http/request-routes.ts'
 import { mountStreamRoute } from './http/stream-route.ts'
+import { readingBody } from './http/validate.ts'
 import { maxRequestBytes } from './limits.ts'
 import { webhookConfig } from './webhooks/config.ts'
 
@@ -114,7 +115,9 @@ const countBytes = bodyLimit({ maxSize: maxRequestBytes, onError: refuseLarge })
  * or merely to ask whether there is a body, costs a small request more than all the rest of the way in. */
 const boundedBody: MiddlewareHandler<DoorEnv> = async (context, next) => {
   const length = context.req.header('content-length')
-  if (length === undefined || context.req.header('transfer-encoding') !== undefined) return countBytes(context, next)
+  if (length === undefined || context.req.header('transfer-encoding') !== undefined) {
+    return readingBody(context, () => countBytes(context, next))
+  }
   if (!(Number(length) <= maxRequestBytes)) refuseLarge()
   await next()
 }

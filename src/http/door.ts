@@ -17,7 +17,7 @@ import { isForPortals } from './portal.ts'
 import { problemResponse } from './problem.ts'
 import { EndpointName, ExchangeName, MessageIdParam, PolicyName, Problem, QueueName, ReplyIdParam } from './schemas.ts'
 import type { Action } from './token.ts'
-import { parseJson, queryOf, utf8, validate } from './validate.ts'
+import { bytesOfBody, parseJson, queryOf, utf8, validate } from './validate.ts'
 
 /** What a request needs, given with it: on Workers a connection must not outlive its request. */
 export interface Dependencies {
@@ -152,7 +152,7 @@ export function endpoint<Query extends Schema, Body extends Schema>(
       >,
       body: (declared.readsBody
         ? {}
-        : validate(body ?? Nothing, parseJson(utf8(await context.req.arrayBuffer())), 'the request body')) as Given<
+        : validate(body ?? Nothing, parseJson(utf8(await bytesOfBody(context))), 'the request body')) as Given<
         z.infer<Body>
       >,
       context,

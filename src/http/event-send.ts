@@ -16,7 +16,7 @@ import { isStorable, shown } from './fields.ts'
 import { EventSendQuery, isBase64, StoredHeaders } from './message-schemas.ts'
 import { rawContent } from './raw-send.ts'
 import { traceOf } from './trace-context.ts'
-import { parseJson, queryOf, utf8, validate } from './validate.ts'
+import { bytesOfBody, parseJson, queryOf, utf8, validate } from './validate.ts'
 
 export type Mode = 'structured' | 'batch' | 'binary'
 
@@ -40,7 +40,7 @@ export function eventMode(context: Context<DoorEnv>): Mode | undefined {
  * @throws QueueError request_invalid, json_invalid, batch_too_large. */
 export async function eventParcels(context: Context<DoorEnv>, mode: Mode): Promise<readonly Parcel[]> {
   const options = validate(EventSendQuery, queryOf(context), 'the query') as MessageOptions
-  const body = await context.req.arrayBuffer()
+  const body = await bytesOfBody(context)
   if (mode === 'binary') return [await binaryParcel(context, new Uint8Array(body), options)]
 
   const text = utf8(body)

@@ -11,7 +11,7 @@ import { eventMode, eventParcels, type Mode } from './event-send.ts'
 import { parcelOf } from './parcel.ts'
 import { rawContent, refuseJsonAsForm } from './raw-send.ts'
 import { traceOf, withTrace } from './trace-context.ts'
-import { parseJson, queryOf, utf8, validate } from './validate.ts'
+import { bytesOfBody, parseJson, queryOf, utf8, validate } from './validate.ts'
 
 /** What the request may look like. */
 export interface Shapes {
@@ -53,11 +53,11 @@ async function eventsOf(context: Context<DoorEnv>, mode: Mode, { typeIsKey }: Sh
 async function ownOf(context: Context<DoorEnv>, shapes: Shapes): Promise<Outgoing> {
   if (isJson(context)) {
     const { mandatory } = validate(shapes.query, queryOf(context), 'the query') as Mandatory
-    return jsonOutgoing(utf8(await context.req.arrayBuffer()), shapes, mandatory)
+    return jsonOutgoing(utf8(await bytesOfBody(context)), shapes, mandatory)
   }
   const { mandatory = false, ...options } = validate(shapes.raw, queryOf(context), 'the query') as RawOptions
   const given = context.req.header('content-type')
-  const bytes = new Uint8Array(await context.req.arrayBuffer())
+  const bytes = new Uint8Array(await bytesOfBody(context))
   if (given === undefined && bytes.length === 0) {
     throw new QueueError(
       'request_invalid',

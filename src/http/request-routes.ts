@@ -18,7 +18,7 @@ import {
   RequestRequest,
   RequestResponse,
 } from './request-schemas.ts'
-import { utf8 } from './validate.ts'
+import { bytesOfBody, utf8 } from './validate.ts'
 
 /** The door's handle runs each statement as a transaction of its own. */
 const alone = { alone: true }
@@ -140,5 +140,5 @@ function answer(
 
 /** The text of the body's `body`. */
 async function bodySource(context: Context<DoorEnv>): Promise<string | undefined> {
-  return bodySlices(utf8(await context.req.arrayBuffer()))[0]
+  return bodySlices(utf8(await bytesOfBody(context)))[0]
 }

@@ -23,6 +23,24 @@ export function queryOf(context: Context): Readonly<Record<string, string | read
   return Object.fromEntries(named.map(([name, texts]) => [name, texts.length === 1 ? (texts[0] ?? '') : texts]))
 }
 
+/** What a client that goes away in the middle of its request leaves behind: nobody reads the answer, and nothing is wrong here.
+ * @param read the error is that of reading the body */
+export async function readingBody<Read>(context: Context, read: () => Promise<Read>): Promise<Read> {
+  try {
+    return await read()
+  } catch (error) {
+    if (error instanceof QueueError || !context.req.raw.signal.aborted) throw error
+    throw new QueueError('request_invalid', 'the request body must arrive as a whole, got a part of it', {
+      cause: error,
+    })
+  }
+}
+
+/** The bytes of a request's body. */
+export function bytesOfBody(context: Context): Promise<ArrayBuffer> {
+  return readingBody(context, () => context.req.arrayBuffer())
+}
+
 /** The text of a request's body.
  * @throws QueueError json_invalid for bytes that are not UTF-8: a decoder that repairs them would change the message. */
 export function utf8(bytes: ArrayBuffer): string {

@@ -6,6 +6,7 @@ import { connect } from 'node:net'
 import { before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type NodeServer, startServer } from '../../functions/node.ts'
+import type { Log } from '../../src/app.ts'
 import { serverConfig } from '../../src/config.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 
@@ -101,6 +102,28 @@ describe('a server', () => {
     assert.ok((await transactions(true)) < 100)
   })
 
+  for (const [how, head] of [
+    ['a body of known length', 'content-length: 100\r\n\r\n{"messages"'],
+    ['a body in chunks', 'transfer-encoding: chunked\r\n\r\nb\r\n{"messages"\r\n'],
+  ] as const) {
+    for (const type of ['application/json', 'text/plain']) {
+      test(`takes it for no fault of its own that a client leaves within ${how}, ${type}`, async (t) => {
+        const logged = Promise.withResolvers<Parameters<Log>[0]>()
+        // (Not all that is logged is a request.)
+        const log: Log = (line) => line['status'] && logged.resolve(line)
+        const server = await start(t, { kind: 'open' }, { log })
+        const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+
+        socket.write(`POST /v1/queues/leaves/messages HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: ${type}\r\n${head}`)
+        await sleep(100)
+        socket.destroy()
+
+        const { level, status, error } = await logged.promise
+        assert.deepEqual({ level, status, error }, { level: 'info', status: 400, error: 'request_invalid' })
+      })
+    }
+  }
+
   test('that stops answers those who wait, at once, and takes no more', async () => {
     const server = await startOn(0)
     await fetch(`${server.url}/v1/queues/stops`, { method: 'PUT' })
@@ -188,7 +211,7 @@ function startOn(port: number, finishMillis?: number): Promise<NodeServer> {
 async function start(
   t: { after(work: () => Promise<void>): void },
   access: Parameters<typeof startServer>[0]['access'],
-  options: { readonly coalesce?: boolean } = {},
+  options: { readonly coalesce?: boolean; readonly log?: Log } = {},
 ): Promise<NodeServer> {
   const server = await startServer({
     access,
