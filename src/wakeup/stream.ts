@@ -82,8 +82,9 @@ export async function openStream<Message>(hub: Hub, stream: MessageStream<Messag
   async function leave(): Promise<void> {
     if (gone.signal.aborted) return
     gone.abort()
-    // (In the same process it may be read still, and would wait for ever.)
-    if (signal.aborted) reader.error(signal.reason)
+    // (In the same process it may be read still, and would wait for ever. A server cancels it in this very moment, as it should: one that finds
+    // an error in its place prints it.)
+    if (signal.aborted) setTimeout(() => reader.error(signal.reason))
     try {
       await looking
       if (held.length > 0) await giveBack(held.splice(0))

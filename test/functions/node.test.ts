@@ -124,6 +124,29 @@ describe('a server', () => {
     }
   }
 
+  test('prints nothing when the reader of a stream goes away', async (t) => {
+    const printed = t.mock.method(console, 'error', () => {})
+    const ended = Promise.withResolvers<Parameters<Log>[0]>()
+    const log: Log = (line) => String(line['path']).endsWith('/stream') && ended.resolve(line)
+    const server = await start(t, { kind: 'open' }, { log })
+    const queue = `${server.url}/v1/queues/leaves-stream`
+    await fetch(queue, { method: 'PUT' })
+    const leaving = new AbortController()
+    const { body } = await fetch(`${queue}/stream`, { signal: leaving.signal })
+    const reader = body?.getReader()
+    await reader?.read()
+
+    leaving.abort()
+
+    await assert.rejects(async () => reader?.read(), { name: 'AbortError' })
+    assert.equal((await ended.promise)['level'], 'info')
+    await sleep(100)
+    assert.deepEqual(
+      printed.mock.calls.map((call) => String(call.arguments[0])),
+      [],
+    )
+  })
+
   test('that stops answers those who wait, at once, and takes no more', async () => {
     const server = await startOn(0)
     await fetch(`${server.url}/v1/queues/stops`, { method: 'PUT' })
