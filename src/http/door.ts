@@ -217,7 +217,7 @@ function document(door: Door, declared: Endpoint<Schema, Schema>, inPath: Readon
           get required() {
             return !body.safeParse({}).success
           },
-          description: `At most ${maxRequestBytes} bytes.`,
+          description: `At most ${maxRequestBytes} bytes, without a content-encoding.`,
           content: {
             'application/json': { schema: body },
             ...(eventTypes === 'request' && eventContent),

@@ -36,8 +36,16 @@ export async function readingBody<Read>(context: Context, read: () => Promise<Re
   }
 }
 
-/** The bytes of a request's body. */
-export function bytesOfBody(context: Context): Promise<ArrayBuffer> {
+/** The bytes of a request's body.
+ * @throws QueueError request_invalid where they are compressed: they would be kept without a word of how, and no receiver could read them. */
+export async function bytesOfBody(context: Context): Promise<ArrayBuffer> {
+  const encoding = context.req.header('content-encoding')
+  if (encoding && encoding.toLowerCase() !== 'identity') {
+    throw new QueueError(
+      'request_invalid',
+      `content-encoding must not be given: bodies are taken as they are, got ${encoding.slice(0, 80)}`,
+    )
+  }
   return readingBody(context, () => context.req.arrayBuffer())
 }
 

@@ -1,5 +1,6 @@
 /* A body comes back byte for byte, however it was sent; and what is too large, or is not what it says it is, is refused. */
 import assert from 'node:assert/strict'
+import { gzipSync } from 'node:zlib'
 import type { ReceiveResponse } from '../../src/wire.ts'
 import { assertProblem, type Case, call, json } from './target.ts'
 import { bodyText, newQueue } from './test-queue.ts'
@@ -166,6 +167,24 @@ export const bodyCases: readonly Case[] = [
         await queue.post('messages', { body: Buffer.from('"\xff"', 'latin1'), contentType }),
         'json_invalid',
       )
+    },
+  },
+  {
+    claim: 'a compressed body is refused, of any type: bodies are taken as they are',
+    async run(target) {
+      const queue = await newQueue(target)
+      const body = gzipSync('{"body":1}')
+      const detail = /^content-encoding must not be given: bodies are taken as they are, got gzip$/
+      const headers = { 'content-encoding': 'gzip' }
+
+      for (const contentType of ['text/plain', 'application/octet-stream', 'application/json', null]) {
+        assertProblem(await queue.post('messages', { body, contentType, headers }), 'request_invalid', detail)
+      }
+      assertProblem(await queue.post('receive', { body, headers }), 'request_invalid', detail)
+      const plain = await queue.post('messages', { body: { body: 1 }, headers: { 'content-encoding': 'identity' } })
+
+      assert.equal(plain.status, 201, plain.text)
+      assert.equal((await queue.receive({ max: 9 })).length, 1)
     },
   },
   {
