@@ -94,7 +94,11 @@ export function connect(options: ClientOptions): Connection {
     signal: AbortSignal,
     seconds: number,
   ): Promise<unknown> {
-    const bearer = typeof token === 'function' ? await token() : token
+    const bearer = (typeof token === 'function' ? await token() : token)?.trim()
+    // (Never shown, as fetch would show it; and no later try would go better.)
+    if (bearer && !/^[!-~]+$/.test(bearer)) {
+      throw new QueueError('token_invalid', 'the token must be visible ASCII without spaces, got something else')
+    }
     signal.throwIfAborted()
     const over = new AbortController()
     const answered = new AbortController()

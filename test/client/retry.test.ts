@@ -157,6 +157,35 @@ describe('a request', () => {
   })
 })
 
+describe('a token that no header can hold', () => {
+  for (const token of ['secret\npart', 'se cret', 'sécret', 'secret\u0000']) {
+    test(`is refused at once, and not shown: ${JSON.stringify(token)}`, async (t) => {
+      const server = await serve(t, {})
+      const queue = createClient({ url: server.url, token: async () => token }).queue('orders')
+      const refusal = {
+        code: 'token_invalid',
+        message: 'the token must be visible ASCII without spaces, got something else',
+      }
+
+      await assert.rejects(queue.info(), refusal)
+      await assert.rejects(
+        queue.consume({}, () => {}),
+        refusal,
+      )
+
+      assert.deepEqual([...server.seen('queue'), ...server.seen('receive')], [])
+    })
+  }
+
+  test('is not one with a line end after it, as files have', async (t) => {
+    const server = await serve(t, { queue: [info] })
+
+    await createClient({ url: server.url, token: ' secret\n' }).queue('orders').info()
+
+    assert.equal(server.seen('queue')[0]?.headers.authorization, 'Bearer secret')
+  })
+})
+
 describe('the backoff', () => {
   test('is anything from nothing to 0.1 s, doubled with every try, up to 10 s', () => {
     const most = (tries: number) => backoffMilliseconds(tries, 0, () => 1)
