@@ -117,12 +117,27 @@ export function routingKey(description: string) {
     .describe(description)
 }
 
+/** Bytes of headers as Postgres counts them: it prints a space after each colon and each comma. */
+export function bytesOfHeaders(headers: Readonly<Record<string, string>>): number {
+  const spaces = Math.max(0, 2 * Object.keys(headers).length - 1)
+  return new TextEncoder().encode(JSON.stringify(headers)).length + spaces
+}
+
+/** Of a header called so a record of zod says nothing, and drops it. */
+function withoutProto(given: unknown, context: z.RefinementCtx): unknown {
+  if (typeof given === 'object' && given !== null && Object.hasOwn(given, '__proto__')) {
+    context.addIssue({ code: 'custom', message: 'must have other names than __proto__, which cannot be kept' })
+  }
+  return given
+}
+
 /** Strings by name. Their bytes are said in words: JSON Schema has no word for them. */
 export function headers(description = '') {
+  const strings = z.record(z.string(), z.string(rule('a string')), rule('an object of strings'))
   return z
-    .record(z.string(), z.string(rule('a string')), rule('an object of strings'))
+    .preprocess(withoutProto, strings)
     .superRefine((given, context) => {
-      const bytes = new TextEncoder().encode(JSON.stringify(given)).length
+      const bytes = bytesOfHeaders(given)
       if (bytes > maxHeadersBytes) {
         context.addIssue({ code: 'custom', message: `must be at most ${maxHeadersBytes} bytes of JSON, got ${bytes}` })
       }

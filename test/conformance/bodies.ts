@@ -94,6 +94,17 @@ export const bodyCases: readonly Case[] = [
     },
   },
   {
+    claim: 'headers of 16 KiB, as Postgres prints them, come back as they are',
+    async run(target) {
+      const queue = await newQueue(target)
+      const headers = { a: 'x'.repeat(16_366), b: '' }
+
+      await queue.send({ body: 1, headers })
+
+      assert.deepEqual((await queue.receiveOne()).headers, headers)
+    },
+  },
+  {
     claim: 'a raw body with a text type is text, with its content type and the metadata of the query',
     async run(target) {
       const queue = await newQueue(target, { maxPriority: 5 })

@@ -1,6 +1,7 @@
 /* CloudEvents 1.0 over HTTP in all three modes, in and out, and the trace of a request. */
 import assert from 'node:assert/strict'
 import { type Answer, assertProblem, type Case } from './target.ts'
+import { newExchange } from './test-exchange.ts'
 import { newQueue, type TestQueue } from './test-queue.ts'
 
 const structured = 'application/cloudevents+json'
@@ -436,6 +437,24 @@ export const cloudEventCases: readonly Case[] = [
         messages.map(({ headers }) => headers),
         [...wrong.map(() => ({})), { long }],
       )
+    },
+  },
+  {
+    claim:
+      'no message is refused because the trace of its request was added: that leaves room for what is kept beside it',
+    async run(target) {
+      const [queue, exchange] = [await newQueue(target), await newExchange(target)]
+      await exchange.bind({ queue: queue.name, routingKey: 'ü'.repeat(255) })
+      const fields = { correlationId: '\u0001'.repeat(255), replyTo: '€'.repeat(255), routingKey: 'ü'.repeat(255) }
+      const headers = { traceparent: trace, tracestate: `a=${'x'.repeat(500)}` }
+      const most = 16_384 - 3050
+
+      for (let length = most - 1000; length < most; length += 90) {
+        const message = { body: 1, ...fields, headers: { a: 'x'.repeat(length), b: '' } }
+        const answer = await exchange.post({ body: message, headers })
+        assert.equal(answer.status, 201, answer.text)
+      }
+      await sent(queue.post('messages', { body: { body: 1, headers: { a: 'x'.repeat(15_710), b: '' } }, headers }))
     },
   },
 ]

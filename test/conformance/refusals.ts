@@ -64,6 +64,18 @@ const invalid: readonly (readonly [method: string, suffix: string, body: unknown
   ['POST', '/messages', { body: 1, headers: ['a'] }, /^headers must be an object of strings, got /],
   ['POST', '/messages', { body: 1, headers: { n: 7 } }, /^headers\.n must be a string, got 7$/],
   ['POST', '/messages', { body: 1, headers: { n: 'a\0' } }, /^headers must be well-formed text without U\+0000$/],
+  [
+    'POST',
+    '/messages',
+    '{"body":1,"headers":{"__proto__":"x","a":"b"}}',
+    /^headers must have other names than __proto__/,
+  ],
+  [
+    'POST',
+    '/messages',
+    { body: 1, headers: { a: 'x'.repeat(16_367), b: '' } },
+    /^headers must be at most 16384 bytes of JSON, got 16385$/,
+  ],
   ['POST', '/receive', { max: 0 }, /^max must be between 1 and 1000, got 0$/],
   ['POST', '/receive', { max: 1001 }, /^max must be between 1 and 1000, got 1001$/],
   ['POST', '/receive', { max: 2.5 }, /^max must be a whole number, got 2.5$/],
