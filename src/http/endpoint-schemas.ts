@@ -3,6 +3,7 @@
 import { z } from '@hono/zod-openapi'
 import * as limits from '../limits.ts'
 import {
+  anyText,
   fields,
   flag,
   fromText,
@@ -160,7 +161,7 @@ export const EndpointInfo = z
 
 export const EndpointListQuery = fields({
   application: shortText(limits.maxApplicationLength, 'Only those of this application.'),
-  after: z.string().max(71).optional().describe('The `next` of the page before.'),
+  after: anyText(71, 'The `next` of the page before.'),
   max: fromText(wholeNumber(1, limits.maxBatch, 'Most endpoints. Default 100.')),
 })
 

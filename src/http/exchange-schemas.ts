@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import { maxBatch, maxBindingHeaders, maxWeight } from '../limits.ts'
 import {
+  anyText,
   batch,
   fields,
   flag,
@@ -49,8 +50,8 @@ export const ExchangeInfo = z
   .openapi('ExchangeInfo')
 
 export const ExchangeListQuery = fields({
-  prefix: z.string().max(80).optional().describe('Only exchanges whose name starts with it.'),
-  after: z.string().max(80).optional().describe('The `next` of the page before.'),
+  prefix: anyText(80, 'Only exchanges whose name starts with it.'),
+  after: anyText(80, 'The `next` of the page before.'),
   max: fromText(wholeNumber(1, maxBatch, 'Most exchanges. Default 100.')),
 })
 

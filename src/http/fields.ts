@@ -8,6 +8,8 @@ const mostShown = 80
 
 /** What was given, short enough for an error message. */
 export function shown(value: unknown): string {
+  // (JSON, which has no word for it, would say null.)
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value)
   const text = JSON.stringify(beginningOf(value)) ?? 'nothing'
   return text.length > mostShown ? `${text.slice(0, mostShown - 3)}…` : text
 }
@@ -106,16 +108,13 @@ export function otherQueue(description: string) {
 /** The name of another exchange: they are named like queues. */
 export const otherExchange = (description: string) => otherQueue(description)
 
-const keyRule = rule(`at most ${maxRoutingKeyLength} characters of ${storable}`)
-
-export function routingKey(description: string) {
-  return z
-    .string(rule('a string'))
-    .max(maxRoutingKeyLength, keyRule)
-    .refine(isStorable, keyRule)
-    .optional()
-    .describe(description)
+/** A text that may be empty. */
+export function anyText(max: number, description: string) {
+  const atMost = rule(`at most ${max} characters of ${storable}`)
+  return z.string(rule('a string')).max(max, atMost).refine(isStorable, atMost).optional().describe(description)
 }
+
+export const routingKey = (description: string) => anyText(maxRoutingKeyLength, description)
 
 /** Bytes of headers as Postgres counts them: it prints a space after each colon and each comma. */
 export function bytesOfHeaders(headers: Readonly<Record<string, string>>): number {

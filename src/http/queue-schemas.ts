@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import * as limits from '../limits.ts'
 import {
+  anyText,
   batch,
   fields,
   flag,
@@ -151,8 +152,8 @@ export const QueueInfo = z
   .openapi('QueueInfo')
 
 export const ListQuery = fields({
-  prefix: z.string().max(80).optional().describe('Only queues whose name starts with it.'),
-  after: z.string().max(80).optional().describe('The `next` of the page before.'),
+  prefix: anyText(80, 'Only queues whose name starts with it.'),
+  after: anyText(80, 'The `next` of the page before.'),
   max: fromText(wholeNumber(1, limits.maxBatch, 'Most queues. Default 100.')),
 })
 

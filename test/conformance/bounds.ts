@@ -230,7 +230,34 @@ async function assertTaken(answer: ReturnType<typeof call>): Promise<void> {
   assert.ok(status < 300, text)
 }
 
+/** Parameters of lists that begin or go on somewhere, and the most characters of each. */
+const places = [
+  ['/v1/queues', 'prefix', 80],
+  ['/v1/queues', 'after', 80],
+  ['/v1/exchanges', 'prefix', 80],
+  ['/v1/exchanges', 'after', 80],
+  ['/v1/endpoints', 'after', 71],
+] as const
+
 export const boundCases: readonly Case[] = [
+  ...places.map(
+    ([path, field, max]): Case => ({
+      claim: `${field} of ${path} is one text of at most ${max} characters, which may be empty`,
+      async run(target) {
+        const list = (query: string) => call(target, 'GET', `${path}?${query}`)
+        const storable = new RegExp(
+          `^${field} must be at most ${max} characters of well-formed text without U\\+0000, got "`,
+        )
+
+        await assertTaken(list(`${field}=&max=1`))
+        await assertTaken(list(`${field}=${'z'.repeat(max)}`))
+        assertProblem(await list(`${field}=${'z'.repeat(max + 1)}`), 'request_invalid', storable)
+        assertProblem(await list(`${field}=a%00`), 'request_invalid', storable)
+        const twice = new RegExp(`^${field} must be a string, got \\["a","b"\\]$`)
+        assertProblem(await list(`${field}=a&${field}=b`), 'request_invalid', twice)
+      },
+    }),
+  ),
   ...configNumbers.map(
     (bounds): Case => ({
       claim: `a queue's ${bounds[0]} is ${bounds[1]} to ${bounds[2]}, and nothing else`,

@@ -32,3 +32,10 @@ test('of what is nested too deep to be written the beginning is shown, as of any
 
   assert.equal(shown(deep), `${'['.repeat(77)}…`)
 })
+
+test('of a number that JSON has no word for its name is shown', () => {
+  assert.deepEqual(
+    [Infinity, -Infinity, Number.NaN].map((value) => shown(value)),
+    ['Infinity', '-Infinity', 'NaN'],
+  )
+})
