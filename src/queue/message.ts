@@ -47,10 +47,12 @@ export type Parcel = StoredContent & MessageOptions
 export type Raw<Message extends ReceivedMessage | PeekedMessage> = Omit<Message, 'body'> & { readonly body: string }
 
 /** The elements of postbag.send_batch's `messages`.
- * @throws QueueError body_too_large, or request_invalid for text that Postgres cannot hold. */
+ * @throws QueueError body_too_large, or request_invalid for text that Postgres cannot hold, and for NaN and infinite numbers. */
 export function parcelsToSql(parcels: readonly Parcel[]): readonly string[] {
   return parcels.map(({ encoding, body, ...options }, index) => {
-    checkBody(encoding, body, parcels.length === 1 ? 'body' : `messages[${index}].body`)
+    const subject = parcels.length === 1 ? '' : `messages[${index}].`
+    checkBody(encoding, body, `${subject}body`)
+    checkNumbers(options, subject)
     return JSON.stringify(encoding === 'json' ? { ...options, json: body } : { ...options, encoding, body })
   })
 }
@@ -65,6 +67,16 @@ function checkBody(encoding: Encoding, body: string, subject: string): void {
       'request_invalid',
       `${subject} must be well-formed text without U+0000, which Postgres cannot hold: send it with encoding base64`,
     )
+  }
+}
+
+/** What JSON would make null of would count as not given. */
+function checkNumbers(options: MessageOptions, subject: string): void {
+  for (const field of ['priority', 'delaySeconds', 'ttlSeconds'] as const) {
+    const value = options[field]
+    if (typeof value === 'number' && !Number.isFinite(value)) {
+      throw new QueueError('request_invalid', `${subject}${field} must be a number, got ${value}`)
+    }
   }
 }
 

@@ -60,6 +60,25 @@ test('what JSON would make null or {} of is refused, in a reply too, and so is n
   assert.deepEqual(await queue.receive(), [])
 })
 
+test('a number that JSON would make null of is refused, with the name of its field', async () => {
+  const direct = postbag({ executor: database.pool })
+  const queue = direct.queue('no-numbers')
+  await queue.create()
+
+  for (const field of ['priority', 'delaySeconds', 'ttlSeconds']) {
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const refused = (subject: string) => ({
+        code: 'request_invalid',
+        message: `${subject}${field} must be a number, got ${value}`,
+      })
+      await assert.rejects(queue.send(1, { [field]: value }), refused(''))
+      await assert.rejects(queue.request(1, { [field]: value }), refused(''))
+      await assert.rejects(queue.sendBatch([{ body: 1 }, { body: 2, [field]: value }]), refused('messages[1].'))
+    }
+  }
+  assert.deepEqual(await queue.receive(), [])
+})
+
 test('a send in a pg transaction exists exactly if it commits', async () => {
   const client = await database.connect()
   const inside = postbag({ executor: client }).queue('outbox-pg')
