@@ -9,7 +9,7 @@ import type { RabbitQueue } from './definitions.ts'
 import { type Report, unreported } from './finding.ts'
 import { lower, type Policies, settled, withOverflow } from './policies.ts'
 import { type Known, type Raw, rawArguments, settingsOf } from './settings.ts'
-import type { VirtualHost } from './vhost.ts'
+import type { Version, VirtualHost } from './vhost.ts'
 
 /** A queue that is imported. */
 export interface KeptQueue {
@@ -47,25 +47,35 @@ function refusal({ name, exclusive, auto_delete }: RabbitQueue, type: string): s
   return undefined
 }
 
-/** What RabbitMQ itself does not look at, in a queue of that type. */
-const inert = { classic: ['delivery-limit'], quorum: ['max-priority'] } as const
+/** What RabbitMQ itself does not look at, in a queue of that type. (Quorum queues have as many priorities as they say since 4.3:
+ * https://www.rabbitmq.com/docs/4.3/priority) */
+function inertIn(type: KeptQueue['type'], { major, minor }: Version): readonly string[] {
+  if (type === 'classic') return ['delivery-limit']
+  return major > 4 || (major === 4 && minor >= 3) ? [] : ['max-priority']
+}
 
 export function planQueue(
   { name, type, raw: given }: KeptQueue,
-  majorVersion: number,
+  version: Version,
   policies: Policies,
   known: Known,
   report: Report,
 ): PlannedQueue {
   const subject = `queue ${name}`
-  for (const word of inert[type]) {
-    if (given[word] !== undefined) report('ignored', `${subject}, ${word}`, `has no effect in ${type} queues`)
+  const inert = inertIn(type, version)
+  for (const word of inert) {
+    if (given[word] !== undefined)
+      report(
+        'ignored',
+        `${subject}, ${word}`,
+        `has no effect in ${type} queues${type === 'quorum' ? ' before RabbitMQ 4.3' : ''}`,
+      )
   }
   const note = (why: string) => report('note', subject, why)
-  const byPolicy = effective(policies.rawOf(name, type), type)
-  const raw = withDefaultLimit(effective(given, type), byPolicy, type, majorVersion)
+  const byPolicy = without(policies.rawOf(name, type), inert)
+  const raw = withDefaultLimit(without(given, inert), byPolicy, type, version)
   if (raw['delivery-limit'] !== undefined && given['delivery-limit'] === undefined) {
-    note(`gets maxAttempts ${defaultDeliveryLimit + 1}, as RabbitMQ ${majorVersion} has it for quorum queues`)
+    note(`gets maxAttempts ${defaultDeliveryLimit + 1}, as RabbitMQ ${version.major} has it for quorum queues`)
   }
 
   const own = settingsOf(raw, subject, known, report)
@@ -92,17 +102,16 @@ export function planQueue(
   return { name, ...own, ...added }
 }
 
-function effective(raw: Raw, type: KeptQueue['type']): Raw {
-  const ineffective: readonly string[] = inert[type]
-  return Object.fromEntries(Object.entries(raw).filter(([word]) => !ineffective.includes(word)))
+function without(raw: Raw, words: readonly string[]): Raw {
+  return Object.fromEntries(Object.entries(raw).filter(([word]) => !words.includes(word)))
 }
 
 /** Of quorum queues, since RabbitMQ 4. */
 const defaultDeliveryLimit = 20
 
-function withDefaultLimit(raw: Raw, byPolicy: Raw, type: string, majorVersion: number): Raw {
+function withDefaultLimit(raw: Raw, byPolicy: Raw, type: string, { major }: Version): Raw {
   const isSaid = raw['delivery-limit'] !== undefined || byPolicy['delivery-limit'] !== undefined
-  return isSaid || type !== 'quorum' || majorVersion < 4 ? raw : { ...raw, 'delivery-limit': defaultDeliveryLimit }
+  return isSaid || type !== 'quorum' || major < 4 ? raw : { ...raw, 'delivery-limit': defaultDeliveryLimit }
 }
 
 /** What a queue must say itself to have what it was, where it would else have what it will be; null: none. Where dead letters go is said

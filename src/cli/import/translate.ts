@@ -35,7 +35,7 @@ export function translate(given: RabbitDefinitions, vhost?: string): Translation
   const known = { queues: new Set(queuesKept.map(({ name }) => name)), exchanges: new Set(types.keys()) }
 
   const policies = planPolicies(host, known, report)
-  const planned = queuesKept.map((queue) => planQueue(queue, host.majorVersion, policies, known, report))
+  const planned = queuesKept.map((queue) => planQueue(queue, host.version, policies, known, report))
   const exchanges = exchangesKept.map((exchange) => planExchange(exchange, policies, report))
   const bindings = planBindings(host.bindings, types, known.queues, report)
   const transient = new Set(queuesKept.filter(({ isDurable }) => !isDurable).map(({ name }) => name))

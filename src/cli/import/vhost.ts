@@ -12,11 +12,16 @@ import {
 } from './definitions.ts'
 import type { Report } from './finding.ts'
 
+/** Of RabbitMQ; 0.0 if the file does not say it. */
+export interface Version {
+  readonly major: number
+  readonly minor: number
+}
+
 export interface VirtualHost {
   /** Undefined in an export of one virtual host, which does not say its name. */
   readonly name: string | undefined
-  /** Of RabbitMQ; 0 if the file does not say it. */
-  readonly majorVersion: number
+  readonly version: Version
   /** Of queues that do not say theirs. */
   readonly defaultQueueType: string
   readonly queues: readonly RabbitQueue[]
@@ -45,12 +50,14 @@ export function virtualHost(definitions: RabbitDefinitions, wanted: string | und
       components.get(component) ?? (['unmapped', 'is of a plugin that Postbag has no counterpart of'] as const)
     report(kind, `${component} ${called}`, why)
   }
-  const version = definitions.rabbitmq_version ?? definitions.rabbit_version ?? ''
+  const [major = 0, minor = 0] = (definitions.rabbitmq_version ?? definitions.rabbit_version ?? '')
+    .split('.')
+    .map((part) => Number.parseInt(part, 10) || 0)
   const type =
     definitions.vhosts.find((vhost) => vhost.name === name)?.default_queue_type ?? definitions.default_queue_type
   return {
     name,
-    majorVersion: Number.parseInt(version, 10) || 0,
+    version: { major, minor },
     defaultQueueType: typeof type === 'string' && type !== 'undefined' ? type : 'classic',
     queues: once('queue', definitions.queues.filter(isHere), report),
     exchanges: once('exchange', definitions.exchanges.filter(isHere), report),

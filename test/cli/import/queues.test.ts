@@ -75,7 +75,7 @@ for (const [given, settings, finding] of [
   [
     { 'x-queue-type': 'quorum', 'x-max-priority': 5 },
     {},
-    /^ignored queue q, max-priority: has no effect in quorum queues$/,
+    /^ignored queue q, max-priority: has no effect in quorum queues before RabbitMQ 4\.3$/,
   ],
   [{ 'x-queue-mode': 'lazy' }, {}, /^ignored queue q, queue-mode: where and in how many copies/],
   [{ 'x-consumer-timeout': 5 }, {}, /^ignored queue q, consumer-timeout: who takes too long loses the lease/],
@@ -133,6 +133,21 @@ test('queues that are not durable are volatile, unless dead letters come from or
     ],
   )
   assert.equal(said(translation).filter((line) => /^note queue .*is not durable, but/.test(line)).length, 2)
+})
+
+test('quorum queues have the priorities that they say since RabbitMQ 4.3', () => {
+  const queues = [{ name: 'a', arguments: { 'x-queue-type': 'quorum', 'x-max-priority': 5 } }]
+  const priorities = (version: string) =>
+    read({ rabbitmq_version: version, queues }).definitions.queues.map(({ maxPriority }) => maxPriority)
+
+  assert.deepEqual(['3.13.7', '4.2.1', '4.3.0', '4.10.0', '5.0.0', ''].map(priorities), [
+    [undefined],
+    [undefined],
+    [5],
+    [5],
+    [5],
+    [undefined],
+  ])
 })
 
 test('quorum queues of RabbitMQ 4 have its default limit, unless they or a policy say another', () => {
