@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import pg from 'pg'
 import { createDatabase } from '../support/database.ts'
 import { type Actor, GroupsModel, type Row } from '../support/sql-groups-model.ts'
-import { runsOf } from '../support/sql-property.ts'
+import { newSession, runsOf } from '../support/sql-property.ts'
 import { at, backendOf, eventually, newQueue, on, receipts } from '../support/sql-verbs.ts'
 
 const db = await createDatabase()
@@ -255,14 +255,7 @@ async function replaced(session: pg.Client): Promise<pg.Client> {
     const { rows } = await pool.query('select from pg_stat_activity where pid = $1', [backend])
     return rows.length === 0
   })
-  return newSession()
-}
-
-/** Steps come one after the other: who waits, waits for an open transaction, so it may as well fail at once. */
-async function newSession(): Promise<pg.Client> {
-  const session = await db.connect()
-  await session.query(`set statement_timeout = '5s'; set lock_timeout = '20ms'`)
-  return session
+  return newSession(db)
 }
 
 // (A session goes the short ways, and claims from its cursor, only if its steps follow one another quickly.)
@@ -273,7 +266,7 @@ for (const [group_mode, pace, mostMillis] of [
   ['fair', 'quickly', 5],
 ] as const) {
   test(`three sessions do ${pace} to a queue with ${group_mode} groups what they do to its model, and nothing is stuck`, async () => {
-    const sessions = await Promise.all([0, 1, 2].map(newSession))
+    const sessions = await Promise.all([0, 1, 2].map(() => newSession(db)))
 
     await fc.assert(
       fc.asyncProperty(fc.array(step, { size: 'max', maxLength: 60 }), async (steps) => {

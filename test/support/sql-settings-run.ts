@@ -120,8 +120,9 @@ export class Run {
   clock = 0
   settings: Settings
   /** Whether the settings were others once, so that there may be more than they allow. */
-  isChanged = false
-  mayGo = false
+  #isChanged = false
+  /** Whether a setting said so far that some may be deleted that nobody acked. */
+  #mayLose = false
   readonly queue: string
   readonly other: string
   readonly sessions: pg.Client[]
@@ -170,10 +171,10 @@ export class Run {
     await on(this.#pool, this.queue).resume(this.now)
     await this.#check()
     const before = new Map((await this.#rows()).map((row) => [row.id, row]))
-    const mayGo = this.#mayGo()
+    this.#noteLosses()
     for (const id of this.#sent) {
       if (this.#acked.has(id)) assert.equal(before.get(id), undefined, `${id} was acked`)
-      else if (!mayGo) assert.ok(before.get(id), `${id} was sent`)
+      else if (!this.#mayLose) assert.ok(before.get(id), `${id} was sent`)
     }
     for (let idle = 0; idle < 5; idle++) {
       this.clock += 50_000_000
@@ -187,30 +188,35 @@ export class Run {
     await on(this.#pool, this.queue).maintain(1000, this.now)
     const left = (await this.#rows()).filter((row) => row.queue === this.queue && row.state !== 'dead')
     assert.deepEqual(left, [], 'all comes out')
-    if (!this.isChanged) this.#checkRates()
+    if (!this.#isChanged) this.#checkRates()
   }
 
-  #mayGo(): boolean {
+  #noteLosses(): void {
     const { max_messages, overflow, dead_letter_retention, dead_letters } = this.settings
     const isDropped = max_messages !== undefined && overflow === 'drop-oldest'
-    this.mayGo ||=
+    this.#mayLose ||=
       this.#isPurged || dead_letter_retention !== undefined || (dead_letters === 'here' && (this.#hasEnd || isDropped))
-    return this.mayGo
   }
 
   #session(actor: number): pg.Client {
     return this.sessions[actor] as pg.Client
   }
 
-  async configure(settings: Settings): Promise<void> {
-    await call(this.#pool, 'create_queue', {
-      queue: this.queue,
-      now: this.now,
-      ...configOf(settings, this.other),
-      ...(settings.dead_letters === 'itself' && { dead_letter_queue: this.queue }),
-    })
-    this.isChanged = true
+  /** False if these settings do not go together. */
+  async configure(settings: Settings): Promise<boolean> {
+    try {
+      await call(this.#pool, 'create_queue', {
+        queue: this.queue,
+        now: this.now,
+        ...configOf(settings, this.other),
+        ...(settings.dead_letters === 'itself' && { dead_letter_queue: this.queue }),
+      })
+    } catch (error) {
+      if (error instanceof pg.DatabaseError && (error.code === '23514' || error.code === 'PB002')) return false
+      throw error
+    }
     this.settings = settings
+    return true
   }
 
   #then(actor: number, effect: () => void): void {
@@ -323,14 +329,8 @@ export class Run {
         return
       case 'configure': {
         const { durability } = this.settings
-        this.#mayGo()
-        try {
-          await this.configure({ ...step.settings, durability })
-        } catch (error) {
-          if (!(error instanceof pg.DatabaseError) || !['PB002', '23514', '55P03'].includes(error.code ?? ''))
-            throw error
-        }
-        this.#mayGo()
+        this.#noteLosses()
+        this.#isChanged ||= await this.configure({ ...step.settings, durability })
         return
       }
       case 'pause':
@@ -378,11 +378,11 @@ export class Run {
     const { max_in_flight, max_attempts, group_mode, delivery_order } = this.settings
     const own = rows.filter((row) => row.queue === this.queue)
     const leased = own.filter((row) => row.state === 'leased')
-    if (max_in_flight !== undefined && !this.isChanged)
+    if (max_in_flight !== undefined && !this.#isChanged)
       assert.ok(leased.length <= max_in_flight, `${leased.length} in flight, at most ${max_in_flight} allowed`)
-    if (max_attempts !== undefined && !this.isChanged)
+    if (max_attempts !== undefined && !this.#isChanged)
       for (const row of own) assert.ok(row.attempts <= max_attempts, `${row.attempts} attempts of ${row.id}`)
-    if (group_mode === 'ordered' && delivery_order === 'fifo' && !this.isChanged)
+    if (group_mode === 'ordered' && delivery_order === 'fifo' && !this.#isChanged)
       for (const group of ['a', 'b', 'c']) {
         const keys = new Set(leased.filter((row) => row.group_key === group).map((row) => row.lease_key))
         assert.ok(keys.size <= 1, `group ${group} has ${keys.size} owners`)

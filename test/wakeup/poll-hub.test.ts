@@ -20,8 +20,6 @@ const { pool } = database
 interface Counting extends Executor {
   /** For how many queues each poll's statement asked, oldest first, and what was answered. */
   readonly asked: number[]
-  /** When, in milliseconds. */
-  readonly askedAt: number[]
   readonly answers: Prospect[]
   /** Most statements of polls at a time. */
   readonly most: number
@@ -35,7 +33,6 @@ function counting(executor: Executor = pool, took?: number): Counting {
   let most = 0
   return {
     asked: [],
-    askedAt: [],
     answers: [],
     get most() {
       return most
@@ -43,7 +40,6 @@ function counting(executor: Executor = pool, took?: number): Counting {
     async query(text, values) {
       if (!text.includes('postbag.prospects')) return executor.query(text, values)
       this.asked.push((values[0] as string[]).length)
-      this.askedAt.push(performance.now())
       most = Math.max(most, ++open)
       try {
         await this.gate
@@ -131,16 +127,12 @@ describe('what waiting costs', () => {
     const polling = createPolling(counting(pool, 0))
     const waiting: Promise<string[]>[] = []
 
-    const [first] = await pausesOf(async () => {
+    const alone = await pausesOf(async () => {
       for (let place = 0; place < 2; place++) waiting.push(polling.wait(queue, { signal: leave.signal }))
       await polls(polling.executor, 8)
     })
-    assert.ok(Number(first) >= 49, `${first}`)
-    const { askedAt } = polling.executor
-    const pauses = askedAt.slice(1).map((at, turn) => at - Number(askedAt[turn]))
-    for (const [turn, millis] of [100, 200, 400, 500, 500, 500, 500].entries()) {
-      // (Longer, where the machine is so busy that a poll takes long; 5 ms shorter, as a timer may be early by its rounding.)
-      assert.ok(Number(pauses[turn]) >= millis - 6, `${pauses}`)
+    for (const [turn, millis] of [50, 100, 200, 400, 500, 500, 500].entries()) {
+      assert.ok(Number(alone[turn]) >= millis - 1, `${alone}`)
     }
 
     const after = await pausesOf(async () => {

@@ -63,13 +63,9 @@ export function planQueue(
 ): PlannedQueue {
   const subject = `queue ${name}`
   const inert = inertIn(type, version)
+  const where = type === 'quorum' ? 'quorum queues before RabbitMQ 4.3' : 'classic queues'
   for (const word of inert) {
-    if (given[word] !== undefined)
-      report(
-        'ignored',
-        `${subject}, ${word}`,
-        `has no effect in ${type} queues${type === 'quorum' ? ' before RabbitMQ 4.3' : ''}`,
-      )
+    if (given[word] !== undefined) report('ignored', `${subject}, ${word}`, `has no effect in ${where}`)
   }
   const note = (why: string) => report('note', subject, why)
   const byPolicy = without(policies.rawOf(name, type), inert)
