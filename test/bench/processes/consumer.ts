@@ -7,6 +7,7 @@ export type ConsumerKind =
   | { readonly kind: 'postbag'; readonly url: string; readonly concurrency: number }
   | { readonly kind: 'postbag-local'; readonly databaseUrl: string; readonly concurrency: number }
   | { readonly kind: 'graphile-worker'; readonly databaseUrl: string; readonly localQueue: number }
+  | { readonly kind: 'bare'; readonly databaseUrl: string; readonly batch: number; readonly connections: number }
   | { readonly kind: 'pg-boss'; readonly databaseUrl: string; readonly batch: number; readonly workers: number }
 
 const [settings = '', marksText = '[]'] = process.argv.slice(2)
@@ -47,6 +48,10 @@ async function consume() {
     case 'graphile-worker': {
       const { consumeGraphile } = await import('../contenders/graphile-worker.ts')
       return consumeGraphile(consumer.databaseUrl, consumer, handled)
+    }
+    case 'bare': {
+      const { consumeBare } = await import('../contenders/bare.ts')
+      return consumeBare(consumer.databaseUrl, consumer, handled)
     }
     case 'pg-boss': {
       const { consumePgBoss } = await import('../contenders/pg-boss.ts')

@@ -1,5 +1,6 @@
 /* Consumers as people run them: Postbag's SDK, over HTTP and in the worker's process (as peers are), against the peers' workers. */
 import { type Bench, type Database, rates } from '../bench.ts'
+import { bareLeft, bareSend, createBareTable } from '../contenders/bare.ts'
 import { fill, untilNothingIsLeft } from '../contenders/fill.ts'
 import { graphileLeft, graphileSend, installGraphileWorker } from '../contenders/graphile-worker.ts'
 import { pgBossLeft, pgBossSend, startPgBoss } from '../contenders/pg-boss.ts'
@@ -13,7 +14,8 @@ export const title = 'Consume (receive, empty handler, ack)'
 export const measures =
   'A consumer in a process of its own empties a queue that was filled before: from the tenth part on, until nothing is left in the database. ' +
   'Postbag: consume() of the SDK, 500 at a time, over HTTP to a server in another process, and with postbag/local, where the consumer talks to ' +
-  'the database itself, as the peers do. graphile-worker: concurrency 24, local queue of 500. pg-boss: a handler for batches (a batch succeeds or fails as a whole), one worker with batches of 100, and 4 with batches of 500.'
+  'the database itself, as the peers do. graphile-worker: concurrency 24, local queue of 500. pg-boss: a handler for batches (a batch succeeds or fails as a whole), one worker with batches of 100, and 4 with batches of 500. ' +
+  'The bare statements claim and delete 500 at a time on 4 connections, without any library: what a row per message costs at the very least.'
 
 /** How many messages or jobs are in a process' hands at once, at most. */
 const inHand = 500
@@ -30,6 +32,7 @@ export async function run(bench: Bench): Promise<void> {
   const database = await bench.database()
   const { url: databaseUrl, pool } = database
   await pool.query(`select name from postbag.create_queue('bench')`)
+  await createBareTable(pool)
   await installGraphileWorker(databaseUrl)
   const boss = await startPgBoss(databaseUrl)
   const server = await startServerProcess(databaseUrl)
@@ -75,6 +78,13 @@ export async function run(bench: Bench): Promise<void> {
         name: 'pg-boss, 4 workers',
         consumer: { kind: 'pg-boss', databaseUrl, batch: inHand, workers: 4 },
         ...pgBoss,
+        messages: many,
+      },
+      {
+        name: 'bare statements',
+        consumer: { kind: 'bare', databaseUrl, batch: inHand, connections: 4 },
+        send: bareSend,
+        left: bareLeft,
         messages: many,
       },
     ]
