@@ -6,8 +6,9 @@ import { newExchange } from '../support/sql-exchanges.ts'
 import { newQueue } from '../support/sql-verbs.ts'
 
 const { pool } = await createDatabase()
+await pool.query(`create collation any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`)
 
-for (const collation of ['en-x-icu', 'C', 'POSIX']) {
+for (const collation of ['en-x-icu', 'C', 'POSIX', 'any_case']) {
   test(`every verb takes texts of the collation ${collation}`, async () => {
     const queue = await newQueue(pool)
     const doomed = await newQueue(pool)
@@ -16,8 +17,17 @@ for (const collation of ['en-x-icu', 'C', 'POSIX']) {
     )
     const of = (...columns: string[]) => columns.map((column) => `${column} text collate "${collation}"`).join()
     const table = `given_${collation.replaceAll('-', '_').toLowerCase()}`
-    await pool.query(`create table ${table} (${of('queue', 'doomed', 'made', 'word')})`)
-    await pool.query(`insert into ${table} values ($1, $2, $3, $4)`, [queue, doomed, `${queue}-made`, `word-${queue}`])
+    await pool.query(
+      `create table ${table} (${of('queue', 'doomed', 'made', 'word', 'number', 'asking', 'asked', 'reply_to', 'awaited')})`,
+    )
+    const asking = await newQueue(pool)
+    await pool.query(
+      `insert into ${table}
+       select $1, $2, $1 || '-made', 'word-' || $1, '1', $3, made.id, '~' || known.queue_id || '.' || made.id,
+         postbag.awaited_reply($3, split_part(made.id, '.', 1)::bigint)
+       from postbag.request($3, '1') as made, postbag.queue as known where known.name = $3`,
+      [queue, doomed, asking],
+    )
     const say = async (call: string) => {
       const { rows } = await pool.query(`select said.* from ${table} as given, lateral ${call} as said`)
       return rows
@@ -32,7 +42,14 @@ for (const collation of ['en-x-icu', 'C', 'POSIX']) {
       `postbag.send_batch(given.queue, '[{"body": 1}, {"body": 2}]')`,
       `postbag.peek(given.queue)`,
       `postbag.search(given.queue, of_type => given.word, of_group => given.word, body_contains => given.word)`,
+      `postbag.search(given.queue, after => given.number)`,
+      `postbag.next_available_at(given.queue)`,
       `postbag.queue_stats(given.queue)`,
+      `postbag.redrive(given.queue, error_contains => given.word, after => '1.' || given.number || '.1')`,
+      `postbag.fetch_reply(given.asking, given.asked)`,
+      `postbag.next_available_at(given.awaited)`,
+      `postbag.reply(given.asking, given.reply_to, '1', type => given.word)`,
+      `postbag.request(given.doomed, '1', type => given.word, correlation_id => given.word)`,
       `postbag.pause(given.queue)`,
       `postbag.resume(given.queue)`,
       `postbag.maintain(given.queue)`,
@@ -42,13 +59,29 @@ for (const collation of ['en-x-icu', 'C', 'POSIX']) {
       `postbag.inbox(given.queue, given.word)`,
       `postbag.declare_exchange(given.word, type => 'topic', alternate => given.made)`,
       `postbag.bind(given.word, queue => given.queue, routing_key => given.word)`,
-      `postbag.list_bindings(given.word, given.queue)`,
+      `postbag.list_bindings(given.word, given.queue, after => given.number)`,
+      `postbag.explain_route(given.word, given.word)`,
       `postbag.list_exchanges(given.word)`,
       `postbag.unbind(given.word, queue => given.queue, routing_key => given.word)`,
       `postbag.delete_exchange(given.word)`,
       `postbag.delete_queue(given.doomed)`,
     ]) {
       await say(call).catch((error) => refused.push(`${call}: ${error}`))
+    }
+    // These find nothing, and say so.
+    for (const call of [
+      `postbag.get_message(given.queue, given.number)`,
+      `postbag.describe_endpoint(given.word)`,
+      `postbag.test_endpoint(given.word)`,
+      `postbag.list_attempts(given.word, of_id => given.number)`,
+      `postbag.endpoint_stats(given.word)`,
+      `postbag.resend(given.word, 'evt_' || given.number)`,
+      `postbag.rotate_secret(given.word, given.word)`,
+      `postbag.enable_endpoint(given.word)`,
+      `postbag.disable_endpoint(given.word)`,
+      `postbag.delete_endpoint(given.word)`,
+    ]) {
+      await say(call).catch((error) => error.code.startsWith('PB') || refused.push(`${call}: ${error}`))
     }
     assert.deepEqual(refused, [])
 
@@ -71,6 +104,12 @@ for (const collation of ['en-x-icu', 'C', 'POSIX']) {
       )
       assert.equal(rows[0].reached, 1, exchange)
     }
+    const strays = `strays-of-${queue}`
+    await pool.query(`select postbag.declare_exchange($1, type => 'direct', alternate => 'default')`, [strays])
+    const { rows: led } = await pool.query(
+      `select postbag.publish('${strays}' collate "${collation}", '1', routing_key => given.queue) as reached from ${table} as given`,
+    )
+    assert.equal(led[0].reached, 1)
     await say('postbag.purge(given.queue)')
     await say(`postbag.send(given.queue, '1', type => given.word, group_key => given.word)`)
     const [dead] = await say('postbag.receive(given.queue)')

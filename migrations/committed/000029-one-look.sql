@@ -1,0 +1,1495 @@
+--! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
+--! Hash: sha1:8c6f025291e6fb11853df735d483de844f06e604
+--! Message: one-look
+
+--! split: 1-current.sql
+--! Included functions/ack.sql
+/* postbag.ack: delete the messages of these receipts (a JSON array of strings), in the caller's transaction, so that work and ack
+ * can commit together. One row per receipt, in the order given, with its outcome:
+ *   'ok'               the message is done and gone
+ *   'lease_lost'       the message was given back, or received again since: this receipt owns nothing, nothing changed
+ *   'message_gone'     there is no such message in this queue (any more): acked before, purged, or moved to the dead letters
+ *   'receipt_invalid'  this is not a receipt
+ * A lease that has ended but passed to nobody still acks: the work is done, a redelivery would help no one. `alone` says that this
+ * call is the whole transaction: then it does not wait for the disk (an ack that a crash of the database undoes means that the message
+ * comes again), but for messages of groups it does, unless the queue's durability is relaxed: one that came again would come after those
+ * behind it. With `rides` a receive comes after it, and the two are the whole transaction.
+ *
+ * Messages are settled in the order of their ids, so that two calls over the same ones cannot deadlock. All that are there and ours go with one
+ * statement, which finds each by its key, whatever the statistics say (a join on the queue is at the planner's mercy: with those of a
+ * nearly empty table it walks the whole queue); what is left after it is looked at one by one. */
+create or replace function postbag.ack(
+  queue text, receipts jsonb, now timestamptz default clock_timestamp(), alone boolean default false, rides boolean default false
+)
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source record;
+  -- Of several receipts, those whose messages went with the one statement.
+  done text[];
+  -- The groups whose heads are gone, and how many messages are.
+  headless text[];
+  -- Whether others may come next in them at once, not only when the transaction commits.
+  are_named boolean := false;
+  settled integer := 0;
+  acked_group text;
+  acked_position bigint;
+  is_grouped boolean := false;
+  claim record;
+  previous text;
+  outcomes text[];
+  noted text;
+begin
+  if postbag.is_restricted() then
+    return query
+      select settled.receipt, settled.outcome
+      from json_to_recordset(postbag.as_granted('ack', ack.queue, jsonb_build_object(
+        'receipts', ack.receipts, 'alone', ack.alone, 'rides', ack.rides
+      ))) as settled (receipt text, outcome text);
+    return;
+  end if;
+  select
+    known.queue_id, known.is_volatile, known.max_in_flight, known.durability, known.done_setting,
+    known.wake_slot,
+    known.note_prefix || date_part('epoch', ack.now)::bigint || ':' as counting,
+    alone and not rides and known.receives_plainly and known.group_mode = 'ordered' and pg_current_xact_id_if_assigned() is null as names_heads,
+    case when jsonb_typeof(receipts) = 'array' then jsonb_array_length(receipts) end as number,
+    receipts ->> 0 as first
+  into source
+  from postbag.queue as known
+  where known.name = ack.queue collate "C";
+  if source.is_volatile then
+    return query select * from postbag.volatile_ack(ack.queue, ack.receipts, ack.now);
+    return;
+  end if;
+
+  if source.number = 1 then
+    delete from postbag.message
+    where message.queue_id = source.queue_id
+      and message.message_id = postbag.claimed_id(source.first)
+      and message.message_id || '.' || message.attempts || '.' || message.lease_key = source.first
+      and message.leased_until is not null
+    returning source.first, 'ok', message.group_key, message.group_position into receipt, outcome, acked_group, acked_position;
+    get diagnostics settled = row_count;
+    if settled = 1 then
+      return next;
+      if acked_group is not null then
+        is_grouped := true;
+        headless := case when acked_position = 0 then array[acked_group] end;
+      end if;
+    end if;
+  elsif source.number between 2 and 1000 then
+    with gone as (
+      delete from postbag.message
+      using (
+        select given.receipt, there.place
+        from jsonb_array_elements_text(receipts) as given (receipt)
+        cross join lateral (
+          select message.ctid as place, message.message_id
+          from postbag.message
+          where message.queue_id = source.queue_id and message.message_id = postbag.claimed_id(given.receipt)
+          limit 1
+        ) as there
+        order by there.message_id
+      ) as mine
+      where message.ctid = mine.place
+        and message.message_id || '.' || message.attempts || '.' || message.lease_key = mine.receipt
+        and message.leased_until is not null
+      returning mine.receipt, message.group_key::text, message.group_position
+    )
+    select array_agg(gone.receipt), array_agg(gone.group_key) filter (where gone.group_position = 0), count(gone.group_key) > 0, count(*)
+    into done, headless, is_grouped, settled
+    from gone;
+    if settled = source.number then
+      return query select given.receipt, 'ok' from jsonb_array_elements_text(receipts) as given (receipt);
+    end if;
+  else
+    perform postbag.queue_named(ack.queue);
+    perform postbag.check_receipts(receipts);
+  end if;
+
+  if settled < source.number then
+    for claim in
+      select given.* from postbag.claims(receipts) as given order by given.message_id, given.receipt, given."position"
+    loop
+      if claim.receipt = any (done) and claim.receipt is distinct from previous then
+        outcomes[claim."position"] := 'ok';
+      else
+        -- (Extended in this very moment, say.)
+        delete from postbag.message
+        where message.queue_id = source.queue_id
+          and message.message_id = claim.message_id
+          and message.attempts = claim.attempt
+          and message.lease_key = claim.lease_key
+          and message.leased_until is not null
+        returning message.group_key, message.group_position into acked_group, acked_position;
+        if found then
+          outcomes[claim."position"] := 'ok';
+          settled := settled + 1;
+          is_grouped := is_grouped or acked_group is not null;
+          if acked_position = 0 then
+            headless := headless || acked_group;
+          end if;
+        else
+          outcomes[claim."position"] := postbag.refusal(source.queue_id, claim.message_id, claim.attempt, claim.lease_key);
+        end if;
+      end if;
+      previous := claim.receipt;
+    end loop;
+    return query
+      select given.receipt, outcomes[given."position"]
+      from jsonb_array_elements_text(receipts) with ordinality as given (receipt, "position");
+  end if;
+
+  if alone and (not is_grouped or source.durability = 'relaxed') then
+    noted := set_config('synchronous_commit', 'off', true);
+  end if;
+  if headless is not null then
+    -- (And this session has nothing to tidy now.)
+    if source.names_heads and starts_with(current_setting(source.done_setting, true), source.counting collate "C") then
+      are_named := postbag.name_heads(source.queue_id, headless, ack.now);
+    end if;
+    if not are_named then
+      insert into postbag.group_change (queue_id, groups, changed_at) values (source.queue_id, headless, ack.now);
+    end if;
+  end if;
+  -- (As in postbag.send_batch.)
+  noted := current_setting(source.done_setting, true);
+  if starts_with(noted, source.counting collate "C") and octet_length(noted) < 2000 then
+    noted := set_config(source.done_setting, noted || settled || ':', false);
+  else
+    perform postbag.tick('done', source.queue_id, settled, ack.now);
+  end if;
+  -- There is room for others, or somebody's turn.
+  if (source.max_in_flight is not null or are_named) and postbag.is_awaited(source.wake_slot) then
+    perform postbag.wake(ack.queue);
+  end if;
+end
+$$;
+--! EndIncluded functions/ack.sql
+--! Included functions/bind_endpoint.sql
+/* postbag.bind_endpoint: bind an endpoint to its exchange as it says, or, if it is disabled, to nothing. */
+create or replace function postbag.bind_endpoint(own_id bigint)
+returns void
+language plpgsql
+as $$
+declare
+  own postbag.endpoint;
+begin
+  select known.* into own from postbag.endpoint as known where known.queue_id = own_id;
+  perform from postbag.binding where binding.queue_id = own_id order by binding.binding_id for update;
+  delete from postbag.binding
+  where binding.queue_id = own_id
+    and (
+      own.disabled_at is not null
+      or binding.routing_key <> all (own.event_types)
+      or binding.exchange_id <> (postbag.exchange_named(own.exchange)).exchange_id
+    );
+  if own.disabled_at is null then
+    perform postbag.bind(own.exchange, queue => 'webhooks.' || own.name, routing_key => wanted.type)
+    from unnest(own.event_types) as wanted (type);
+  end if;
+end
+$$;
+--! EndIncluded functions/bind_endpoint.sql
+--! Included functions/change_options.sql
+/* postbag.change_options: the options of postbag.outbox_trigger with their defaults, and what they mean for the table as it is: `left_out`, the
+ * columns that its messages do not have; `virtual`, those among them that Postgres computes when they are read, and not for triggers: there
+ * they are null; `read`, the list of columns, as SQL, that are to be read, null for all. PB002 if there is an unknown field, a value that
+ * cannot be, or a column that the table does not have (any more). */
+create or replace function postbag.change_options(relation regclass, options jsonb)
+returns jsonb
+language plpgsql
+stable
+as $$
+declare
+  known constant text[] := '{columns,group_column,type,images}';
+  given constant jsonb := '{"images": ["before", "after"]}' || jsonb_strip_nulls(options);
+  existing text[];
+  virtual text[];
+  left_out text[];
+  missing text;
+begin
+  if jsonb_typeof(options) is distinct from 'object' then
+    perform postbag.refuse('PB002', format('options must be a JSON object, got %s', coalesce(jsonb_typeof(options), 'null')));
+  elsif given - known <> '{}' then
+    perform postbag.refuse('PB002', format(
+      'options have the unknown field %s: known are %s',
+      (select min(field) from jsonb_object_keys(given - known) as field), array_to_string(known, ', ')
+    ));
+  elsif coalesce(jsonb_typeof(given -> 'columns'), 'array') <> 'array' or given -> 'columns' = '[]' then
+    perform postbag.refuse('PB002', format('columns must be a list of at least one column, got %s', given -> 'columns'));
+  elsif jsonb_typeof(given -> 'images') <> 'array' or not given -> 'images' <@ '["before", "after"]' then
+    perform postbag.refuse('PB002', format('images must be a list of before and after, got %s', given -> 'images'));
+  elsif coalesce(jsonb_typeof(given -> 'type'), 'string') <> 'string' or length(given ->> 'type') not between 1 and 200 then
+    perform postbag.refuse('PB002', format('type must have 1 to 200 characters, got %s', given -> 'type'));
+  end if;
+
+  select
+    coalesce(array_agg(attribute.attname::text order by attribute.attnum), '{}'),
+    coalesce(array_agg(attribute.attname::text) filter (where attribute.attgenerated = 'v'), '{}')
+  into existing, virtual
+  from pg_catalog.pg_attribute as attribute
+  where attribute.attrelid = relation and attribute.attnum > 0 and not attribute.attisdropped;
+  select named.name into missing
+  from (
+    select jsonb_array_elements_text(given -> 'columns')
+    union all
+    select given ->> 'group_column'
+  ) as named (name)
+  where named.name <> all (existing)
+  limit 1;
+  if missing is not null then
+    perform postbag.refuse('PB002', format('table %s must have the column "%s", got none of that name', relation, missing));
+  end if;
+
+  left_out := virtual || case
+    when given ? 'columns' then array(
+      select other.name from unnest(existing) as other (name) where not given -> 'columns' ? other.name
+    )
+    else '{}'
+  end;
+  return given || jsonb_build_object('left_out', left_out, 'virtual', virtual, 'read', case
+    when left_out <> '{}' then (
+      select string_agg(quote_ident(own.name), ', ' order by own."position")
+      from unnest(existing) with ordinality as own (name, "position")
+      where own.name <> all (left_out) or own.name = given ->> 'group_column'
+    )
+  end);
+end
+$$;
+--! EndIncluded functions/change_options.sql
+--! Included functions/delete_queue.sql
+/* postbag.delete_queue: delete a queue and all its messages, leased ones too; returns how many messages went with it.
+ * PB001 if there is none of that name. A receipt of the queue is worth nothing afterwards.
+ * Beside a send that has not committed yet: the send may still succeed, and its message is gone with the queue. */
+create or replace function postbag.delete_queue(queue text)
+returns bigint
+language plpgsql
+as $$
+declare
+  doomed postbag.queue := postbag.queue_named(delete_queue.queue);
+  deleted bigint;
+begin
+  if doomed.is_volatile then
+    return postbag.volatile_delete_queue(delete_queue.queue);
+  end if;
+  -- (Its bindings go with it: in the order of their ids, as with an exchange.)
+  perform from postbag.queue as known where known.queue_id = doomed.queue_id for update;
+  perform from postbag.binding where binding.queue_id = doomed.queue_id order by binding.binding_id for update;
+  delete from postbag.queue as known where known.queue_id = doomed.queue_id;
+  if not found then
+    -- Another deletion came first while this one waited for it.
+    perform postbag.queue_named(delete_queue.queue);
+  end if;
+  -- In the order in which a send and an ack lock them, so that they and this cannot deadlock.
+  perform from postbag.dedup where dedup.queue_id = doomed.queue_id order by dedup.scope, dedup.dedup_id for update;
+  perform from postbag.message where message.queue_id = doomed.queue_id order by message.message_id for update;
+  perform postbag.wake(postbag.awaited_reply(doomed.name, reply.reply_id))
+  from postbag.reply
+  where reply.queue_id = doomed.queue_id and reply.replied_at is null;
+  perform postbag.forget_queue(doomed.queue_id);
+  delete from postbag.message where message.queue_id = doomed.queue_id;
+  get diagnostics deleted = row_count;
+  -- Who waits is told that it is gone.
+  perform postbag.wake(doomed.name);
+  return deleted;
+end
+$$;
+--! EndIncluded functions/delete_queue.sql
+--! Included functions/fetch_reply.sql
+/* postbag.fetch_reply: the reply to a request, by the id that postbag.request gave; as often as one likes, until its time is over. One row:
+ * state 'pending' while nobody has replied, then 'replied'. PB006 if no reply is awaited under this id (any more). Changes nothing, never
+ * waits. */
+create or replace function postbag.fetch_reply(queue text, id text, now timestamptz default clock_timestamp())
+returns table (
+  message_id text,
+  state text,
+  body text,
+  encoding text,
+  type text,
+  content_type text,
+  headers jsonb,
+  replied_at timestamptz,
+  expires_at timestamptz
+)
+language plpgsql
+stable
+set enable_seqscan = off
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(fetch_reply.queue);
+begin
+  if fetch_reply.id is null or fetch_reply.id collate "C" !~ '^[0-9]{1,18}\.[0-9a-f]{32}$' then
+    perform postbag.refuse('PB002', format('id must be the id of a reply, got %L', left(fetch_reply.id, 80)));
+  end if;
+  return query
+    select
+      reply.request_id::text,
+      case when reply.replied_at is null then 'pending' else 'replied' end,
+      coalesce(reply.body, translate(encode(reply.bytes, 'base64'), E'\n', '')),
+      reply.encoding,
+      reply.type,
+      reply.content_type,
+      reply.headers,
+      reply.replied_at,
+      reply.expires_at
+    from postbag.reply
+    where reply.queue_id = source.queue_id
+      and reply.reply_id = split_part(fetch_reply.id collate "C", '.', 1)::bigint
+      and reply.reply_key = split_part(fetch_reply.id collate "C", '.', 2)
+      and reply.expires_at > fetch_reply.now;
+  if not found then
+    perform postbag.refuse('PB006', format('queue "%s" awaits no reply of the id %s (any more)', source.name, fetch_reply.id));
+  end if;
+end
+$$;
+--! EndIncluded functions/fetch_reply.sql
+--! Included functions/get_message.sql
+/* postbag.get_message: look at one message, by its id. PB005 if it is not in this queue (any more). Changes nothing. */
+create or replace function postbag.get_message(queue text, message_id text, now timestamptz default clock_timestamp())
+returns table (
+  id text,
+  state text,
+  body text,
+  encoding text,
+  type text,
+  content_type text,
+  headers jsonb,
+  priority integer,
+  group_key text,
+  attempts integer,
+  last_error text,
+  sent_at timestamptz,
+  available_at timestamptz,
+  first_received_at timestamptz,
+  leased_until timestamptz,
+  expires_at timestamptz,
+  dead_at timestamptz,
+  dead_reason text,
+  deaths jsonb
+)
+language plpgsql
+stable
+as $$
+begin
+  perform postbag.queue_named(get_message.queue);
+  if get_message.message_id is null or get_message.message_id collate "C" !~ '^[0-9]{1,18}$' then
+    perform postbag.refuse('PB002', format('id must be the id of a message, got %L', get_message.message_id));
+  end if;
+  return query
+    select
+      seen.id, seen.state, seen.body, seen.encoding, seen.type, seen.content_type, seen.headers, seen.priority, seen.group_key,
+      seen.attempts, seen.last_error, seen.sent_at, seen.available_at, seen.first_received_at, seen.leased_until, seen.expires_at,
+      seen.dead_at, seen.dead_reason, seen.deaths
+    -- The one after the id before it, if that is it.
+    from postbag.search(
+      get_message.queue, 1, greatest(get_message.message_id::bigint - 1, 0)::text, now => get_message.now
+    ) as seen
+    where seen.id::bigint = get_message.message_id::bigint;
+  if not found then
+    perform postbag.refuse('PB005', format('queue "%s" has no message %s (any more)', get_message.queue, get_message.message_id));
+  end if;
+end
+$$;
+--! EndIncluded functions/get_message.sql
+--! Included functions/list_attempts.sql
+/* postbag.list_attempts: attempts to deliver to an endpoint, the newest first, at most max_attempts (1 to 1000) before the attempt `before`; all, or
+ * those of an outcome or of one delivery. `event_id` is null if the event is not kept any more. PB014. */
+create or replace function postbag.list_attempts(
+  endpoint text, of_outcome text default null, of_id text default null, before bigint default null, max_attempts integer default 100
+)
+returns table (
+  attempt bigint, id text, event_id text, type text, number integer, started_at timestamptz, millis integer, outcome text, status integer,
+  error text, detail text, response_headers jsonb, response_body text
+)
+language plpgsql
+stable
+-- What is asked for decides which index is the right one.
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  own constant postbag.endpoint := postbag.endpoint_named(list_attempts.endpoint);
+  -- (No delivery has another id than a number.)
+  of_message constant bigint := case when of_id collate "C" ~ '^[0-9]{1,18}$' then of_id::bigint when of_id is not null then -1 end;
+begin
+  if max_attempts is null or max_attempts not between 1 and 1000 then
+    perform postbag.refuse('PB002', format('max must be between 1 and 1000, got %s', coalesce(max_attempts::text, 'null')));
+  end if;
+  return query
+    select
+      made.attempt_id, made.message_id::text, 'evt_' || kept.body_id, made.type, made.number, made.started_at, made.millis, made.outcome,
+      made.status, made.error, made.detail, made.response_headers, made.response_body
+    from postbag.attempt as made
+    left join postbag.body as kept on kept.body_id = made.body_id
+    where made.queue_id = own.queue_id
+      and (list_attempts.before is null or made.attempt_id < list_attempts.before)
+      and (list_attempts.of_outcome is null or made.outcome = list_attempts.of_outcome collate "C")
+      and (of_message is null or made.message_id = of_message)
+    order by made.attempt_id desc
+    limit max_attempts;
+end
+$$;
+--! EndIncluded functions/list_attempts.sql
+--! Included functions/list_bindings.sql
+/* postbag.list_bindings: bindings in the order in which they were made, a page at a time: those from an exchange, those to a queue, those
+ * to an exchange; all conditions that are given must hold. PB001 or PB010 for what is not there, PB002 for an `after` that is no id. */
+create or replace function postbag.list_bindings(
+  of_exchange text default null, of_queue text default null, of_target text default null, after text default '0', max_bindings integer default 100
+)
+returns table (
+  id text, exchange text, queue text, to_exchange text, routing_key text, headers jsonb, header_match text, weight integer, created_at timestamptz
+)
+language plpgsql
+stable
+as $$
+declare
+  source_id constant bigint := case when list_bindings.of_exchange is not null then (postbag.exchange_named(list_bindings.of_exchange)).exchange_id end;
+  bound_id constant bigint := case when list_bindings.of_queue is not null then (postbag.queue_named(list_bindings.of_queue)).queue_id end;
+  next_id constant bigint := case when list_bindings.of_target is not null then (postbag.exchange_named(list_bindings.of_target)).exchange_id end;
+begin
+  if list_bindings.after collate "C" !~ '^[0-9]{1,18}$' then
+    perform postbag.refuse('PB002', format('after must be the id of a binding, got %s', list_bindings.after));
+  end if;
+  return query
+    select
+      binding.binding_id::text, source.name, target.name, next_exchange.name, binding.routing_key, binding.headers,
+      binding.header_match, binding.weight, binding.created_at
+    from postbag.binding
+    join postbag.exchange as source on source.exchange_id = binding.exchange_id
+    left join postbag.queue as target on target.queue_id = binding.queue_id
+    left join postbag.exchange as next_exchange on next_exchange.exchange_id = binding.target_id
+    where (source_id is null or binding.exchange_id = source_id)
+      and (bound_id is null or binding.queue_id = bound_id)
+      and (next_id is null or binding.target_id = next_id)
+      and binding.binding_id > list_bindings.after::bigint
+    order by binding.binding_id
+    limit greatest(least(max_bindings, 1000), 0);
+end
+$$;
+--! EndIncluded functions/list_bindings.sql
+--! Included functions/next_available_at.sql
+/* postbag.next_available_at: when a receive from a queue may find something, if nobody sends, settles or configures anything: at `now` or
+ * before if there is something (or if it cannot be told cheaply), later when a delay or a lease ends, or a limit is no longer reached; null
+ * if never. '-infinity' if there is no such queue. May be too early, never too late.
+ *
+ * Unlike a receive it knows no cursor, and looks at what is committed, whoever has it locked: so that "nothing" is certain. For that
+ * it looks at the first 1000 messages of each priority; if all of those are leased, it cannot tell. A time to live that ends counts, too:
+ * the receive after it lets the next of the group go on, and the dead letter be moved. */
+create or replace function postbag.next_available_at(queue text, now timestamptz default clock_timestamp())
+returns timestamptz
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  most constant integer := 1000;
+  source postbag.queue;
+  seen integer;
+  head_at timestamptz;
+  next_at timestamptz;
+begin
+  select known.* into source from postbag.queue as known where known.name = next_available_at.queue collate "C";
+  if not found then
+    return case
+      when starts_with(next_available_at.queue collate "C", '~reply/')
+        then postbag.reply_available_at(next_available_at.queue, next_available_at.now)
+      when next_available_at.queue collate "C" = '~webhooks' then postbag.next_delivery_at(next_available_at.now)
+      else '-infinity'
+    end;
+  elsif source.is_volatile then
+    return postbag.volatile_next_available_at(next_available_at.queue, next_available_at.now);
+  elsif source.paused then
+    return null;
+  end if;
+
+  for level in 0 .. source.top_priority loop
+    select count(*), min(coalesce(head.leased_until, head.available_at)) filter (
+      where head.expires_at is null or head.expires_at > greatest(head.leased_until, next_available_at.now)
+    )
+    into seen, head_at
+    from (
+      select message.available_at, message.leased_until, message.expires_at
+      from postbag.message
+      where message.queue_id = source.queue_id
+        and message.priority = level
+        and message.available_at <= next_available_at.now
+        and message.available_at < 'infinity'
+      order by message.available_at, message.message_id
+      limit most
+    ) as head;
+    next_at := least(next_at, head_at, case when seen = most then next_available_at.now end, (
+      select message.available_at
+      from postbag.message
+      where message.queue_id = source.queue_id
+        and message.priority = level
+        and message.available_at > next_available_at.now
+        and message.available_at < 'infinity'
+      order by message.available_at, message.message_id
+      limit 1
+    ));
+  end loop;
+
+  select count(*), min(greatest(ended.expires_at, ended.leased_until)) into seen, head_at
+  from (
+    select message.expires_at, message.leased_until
+    from postbag.message
+    where message.queue_id = source.queue_id and message.expires_at <= next_available_at.now
+    order by message.expires_at
+    limit most
+  ) as ended;
+  next_at := least(next_at, head_at, case when seen = most then next_available_at.now + interval '1 s' end, (
+    select message.expires_at
+    from postbag.message
+    where message.queue_id = source.queue_id and message.expires_at > next_available_at.now
+    order by message.expires_at
+    limit 1
+  ));
+  if exists (select from postbag.group_pending as pending where pending.queue_id = source.queue_id) then
+    next_at := next_available_at.now;
+  end if;
+
+  if source.max_in_flight is not null then
+    select count(*), min(in_flight.until) into seen, head_at
+    from (
+      select message.in_flight_until as until
+      from postbag.message
+      where message.queue_id = source.queue_id and message.in_flight_until > next_available_at.now
+      order by message.in_flight_until
+      limit source.max_in_flight
+    ) as in_flight;
+    if seen >= source.max_in_flight then
+      next_at := greatest(next_at, head_at);
+    end if;
+  end if;
+  if source.rate is not null then
+    -- (As functions/allowance.sql counts.)
+    select greatest(next_at, max(flow.spent_until) - make_interval(
+      secs => (coalesce(source.burst, greatest(ceil(source.rate), 1)) - 1) / source.rate
+    ))
+    into next_at
+    from postbag.flow
+    where flow.queue_id = source.queue_id and flow.group_key = '' and next_at is not null;
+  end if;
+  return next_at;
+end
+$$;
+--! EndIncluded functions/next_available_at.sql
+--! Included functions/outbox_trigger.sql
+/* postbag.outbox_trigger: what a statement changes in a table is sent to a queue, in the statement's transaction: one message per row, in the
+ * order in which the rows were changed; all of them, or the statement fails. postbag.send_changes makes its triggers; by hand:
+ *
+ *   create trigger … after insert on orders referencing new table as new_rows
+ *     for each statement execute function postbag.outbox_trigger('order-changes', '{"group_column": "id"}')
+ *
+ * (update: old table as old_rows new table as new_rows; delete: old table as old_rows). The second argument may be left out. What its fields
+ * mean, and what a message holds: postbag.send_changes.
+ *
+ *  1. For each statement, because a row's own trigger would send row by row. A call of send_batch takes up to 1000 rows, or 16 MiB.
+ *  2. What an update made of a row is found by position: Postgres notes both versions of a row together, so the n-th of one table became
+ *     the n-th of the other. (Keys may change, and a table need not have one.) Where that cannot be, because a trigger of the table's own
+ *     swallowed a row on its way to another partition, there are fewer new rows than old ones, and the statement is refused.
+ *  3. `changed.*` is the row, whatever its columns are called; `changed` would be the column of that name if there is one.
+ *  4. Columns that are not sent are not read: to_jsonb refuses some values of json (\u0000).
+ *  5. With the rights of who changes the table: he needs those of a sender. (With the owner's, whoever has a table could send anywhere.)
+ *     The rows come from the statement, not from the table: its row-level security hides none. */
+create or replace function postbag.outbox_trigger()
+returns trigger
+language plpgsql
+as $$
+declare
+  queue constant text := tg_argv[0];
+  options constant jsonb := postbag.change_options(tg_relid, coalesce(tg_argv[1], '{}')::jsonb);
+  chosen constant text := options ->> 'read';
+  befores refcursor;
+  afters refcursor;
+  before jsonb;
+  after jsonb;
+  message jsonb;
+  messages jsonb[] := '{}';
+  bytes bigint := 0;
+begin
+  perform postbag.check_outbox_trigger(tg_relid, tg_name, tg_op, tg_argv);
+  if tg_op <> 'INSERT' then
+    if chosen is null then
+      open befores for select to_jsonb(changed.*) from old_rows as changed;
+    else
+      open befores for execute format('select to_jsonb(changed.*) from (select %s from old_rows) as changed', chosen);
+    end if;
+  end if;
+  if tg_op <> 'DELETE' then
+    if chosen is null then
+      open afters for select to_jsonb(changed.*) from new_rows as changed;
+    else
+      open afters for execute format('select to_jsonb(changed.*) from (select %s from new_rows) as changed', chosen);
+    end if;
+  end if;
+
+  loop
+    if tg_op <> 'INSERT' then
+      fetch befores into before;
+    end if;
+    if tg_op <> 'DELETE' then
+      fetch afters into after;
+    end if;
+    exit when before is null and after is null;
+    if tg_op = 'UPDATE' and (before is null or after is null) then
+      perform postbag.refuse('PB002', format(
+        'an update of table %s that sends its changes must keep every row, got one that another trigger swallowed', tg_relid::regclass
+      ));
+    end if;
+    message := postbag.change_message(tg_table_schema, tg_table_name, lower(tg_op), before, after, options);
+    continue when message is null;
+
+    messages := messages || message;
+    bytes := bytes + pg_column_size(message);
+    if cardinality(messages) = 1000 or bytes > 16777216 then
+      perform from postbag.send_batch(queue, to_jsonb(messages));
+      messages := '{}';
+      bytes := 0;
+    end if;
+  end loop;
+  if messages <> '{}' then
+    perform from postbag.send_batch(queue, to_jsonb(messages));
+  end if;
+  return null;
+end
+$$;
+--! EndIncluded functions/outbox_trigger.sql
+--! Included functions/redrive.sql
+/* postbag.redrive: bring dead letters of a queue back, oldest first: those that died here, and those that were moved here from another
+ * queue and are not leased. Each goes to the queue it came from, or to `target`, with its attempts forgotten and its history kept.
+ *   ids (a JSON array of strings), type, headers, group_key, min_age and max_age (since it died), error_contains (the last error),
+ *   reason      which ones: all that is given must hold
+ *   rate        they become available one after the other, so many in a second
+ *   dry_run     count only
+ * Brings back up to max_messages (1 to 1000) and looks at 10,000 at most. If there may be more, `next` is the next call's `after`; a call
+ * that was cut off is repeated without harm. Dead letters that another transaction holds are left. */
+create or replace function postbag.redrive(
+  queue text,
+  ids jsonb default null,
+  target text default null,
+  type text default null,
+  headers jsonb default null,
+  group_key text default null,
+  min_age interval default null,
+  max_age interval default null,
+  error_contains text default null,
+  reason text default null,
+  max_messages integer default 1000,
+  rate double precision default null,
+  dry_run boolean default false,
+  after text default null,
+  now timestamptz default clock_timestamp()
+)
+returns table (redriven bigint, next text)
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(redrive.queue);
+  most_looked_at constant integer := 10000;
+  -- "<microseconds since 1970 of its death>.<id>.<microseconds since 1970 that the rate is used up to>"
+  came_to constant bigint[] := postbag.redrive_cursor(redrive.after);
+  candidate record;
+  looked_at integer := 0;
+  chosen bigint[] := '{}';
+  spent_until timestamptz := greatest(redrive.now, postbag.instant(came_to[3]));
+begin
+  if source.is_volatile then
+    return query select * from postbag.volatile_redrive(
+      redrive.queue, redrive.ids, redrive.target, redrive.type, redrive.headers, redrive.group_key, redrive.min_age, redrive.max_age,
+      redrive.error_contains, redrive.reason, redrive.max_messages, redrive.rate, redrive.dry_run, redrive.after, redrive.now
+    );
+    return;
+  end if;
+  if current_setting('transaction_isolation') = 'read committed' then
+    perform postbag.tidy(source, 1000, redrive.now);
+  end if;
+  perform postbag.check_redrive(source, redrive.ids, redrive.target, redrive.headers, redrive.reason, redrive.max_messages, redrive.rate);
+
+  for candidate in
+    select letter.message_id, letter.dead_at,
+      (redrive.type is null or letter.type = redrive.type collate "C")
+        and (redrive.headers is null or coalesce(letter.headers, '{}') @> redrive.headers)
+        and (redrive.group_key is null or letter.group_key = redrive.group_key collate "C")
+        and (redrive.min_age is null or letter.dead_at <= redrive.now - redrive.min_age)
+        and (redrive.max_age is null or letter.dead_at >= redrive.now - redrive.max_age)
+        and (redrive.error_contains is null or strpos(letter.last_error, redrive.error_contains collate "C") > 0)
+        and (redrive.reason is null or letter.deaths -> -1 ->> 'reason' = redrive.reason collate "C")
+        and (letter.leased_until is null or letter.leased_until <= redrive.now) as fits
+    from postbag.dead_letters(source.queue_id, redrive.ids, postbag.instant(came_to[1]), came_to[2], most_looked_at) as letter
+  loop
+    if candidate.fits then
+      chosen := chosen || candidate.message_id;
+    end if;
+    looked_at := looked_at + 1;
+    if cardinality(chosen) = max_messages or looked_at = most_looked_at then
+      next := 'more';
+      exit;
+    end if;
+  end loop;
+
+  redriven := cardinality(chosen);
+  if not coalesce(dry_run, false) then
+    redriven := postbag.revive(source, chosen, redrive.target, spent_until, redrive.rate, redrive.now);
+  end if;
+  if rate is not null then
+    spent_until := spent_until + make_interval(secs => redriven / rate);
+  end if;
+  if next is not null then
+    next := format(
+      '%s.%s.%s', postbag.microseconds(candidate.dead_at), candidate.message_id, postbag.microseconds(spent_until)
+    );
+  end if;
+  return next;
+end
+$$;
+--! EndIncluded functions/redrive.sql
+--! Included functions/redrive_cursor.sql
+/* postbag.redrive_cursor: the three numbers of a redrive's `after`; null if none is given, PB002 if it is something else. */
+create or replace function postbag.redrive_cursor(after text)
+returns bigint[]
+language plpgsql
+immutable
+as $$
+begin
+  if after collate "C" !~ '^[0-9]{1,17}\.[0-9]{1,18}\.[0-9]{1,17}$' then
+    perform postbag.refuse('PB002', format('after must be the next of a redrive, got %L', after));
+  end if;
+  return string_to_array(after collate "C", '.')::bigint[];
+end
+$$;
+--! EndIncluded functions/redrive_cursor.sql
+--! Included functions/remove_orphans.sql
+/* postbag.remove_orphans: delete up to `most` messages whose queue is gone (their send committed after delete_queue); how many. Walks
+ * the queues that have messages, one index look-up each, in one statement. */
+create or replace function postbag.remove_orphans(most integer)
+returns bigint
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  orphaned_id bigint;
+  deleted bigint;
+  total bigint := 0;
+begin
+  for orphaned_id in
+    with recursive walked (queue_id) as (
+      select min(message.queue_id) from postbag.message
+      union all
+      select (select min(next.queue_id) from postbag.message as next where next.queue_id > walked.queue_id)
+      from walked
+      where walked.queue_id is not null
+    )
+    select walked.queue_id
+    from walked
+    where walked.queue_id is not null and not exists (select from postbag.queue as known where known.queue_id = walked.queue_id)
+  loop
+    exit when total >= most;
+    with doomed as materialized (
+      select message.message_id from postbag.message where message.queue_id = orphaned_id limit most - total for update skip locked
+    )
+    delete from postbag.message using doomed where message.queue_id = orphaned_id and message.message_id = doomed.message_id;
+    get diagnostics deleted = row_count;
+    total := total + deleted;
+    perform postbag.forget_queue(orphaned_id);
+  end loop;
+  return total;
+end
+$$;
+--! EndIncluded functions/remove_orphans.sql
+--! Included functions/reply_available_at.sql
+/* postbag.reply_available_at: postbag.next_available_at for the name of an awaited reply: now if it is there; '-infinity' if it will never
+ * be, because its queue is gone or its time is over; else when that will be so. */
+create or replace function postbag.reply_available_at(awaited text, now timestamptz)
+returns timestamptz
+language sql
+stable
+as $$
+  select coalesce(
+    (
+      select case
+        when reply.expires_at <= reply_available_at.now then '-infinity'
+        when reply.replied_at is not null then reply_available_at.now
+        else reply.expires_at
+      end
+      from postbag.queue as known
+      join postbag.reply on reply.queue_id = known.queue_id
+      where known.name = split_part(awaited collate "C", '/', 2) and reply.reply_id = split_part(awaited collate "C", '/', 3)::bigint
+    ),
+    '-infinity'
+  )
+$$;
+--! EndIncluded functions/reply_available_at.sql
+--! Included functions/resend.sql
+/* postbag.resend: deliver an event to an endpoint once more, whatever came of it before: the id of the new delivery. Receivers see the same
+ * webhook-id. PB014; PB015 if the event is not kept any more. */
+create or replace function postbag.resend(endpoint text, event_id text, now timestamptz default clock_timestamp())
+returns text
+language plpgsql
+as $$
+declare
+  own constant postbag.endpoint := postbag.endpoint_named(resend.endpoint);
+  event postbag.body;
+  new_id bigint;
+begin
+  if event_id collate "C" ~ '^evt_[0-9]{1,18}$' then
+    select kept.* into event from postbag.body as kept where kept.body_id = substr(event_id, 5)::bigint and kept.kept_until > resend.now for update;
+  end if;
+  if event.body_id is null then
+    perform postbag.refuse('PB015', format('event %s does not exist, or is not kept any more', event_id));
+  end if;
+  insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, content_type, headers, body_id)
+  values (
+    own.queue_id, nextval('postbag.message_id'), resend.now, resend.now, event.encoding, event.type, event.content_type, event.headers, event.body_id
+  )
+  returning message_id into new_id;
+  update postbag.body
+  set queue_ids = body.queue_ids || own.queue_id, message_ids = body.message_ids || new_id,
+    -- (For who forgets it just now and waits for this row: it cannot see the new message yet.)
+    kept_until = greatest(body.kept_until, resend.now + interval '1 hour')
+  where body.body_id = event.body_id;
+  perform postbag.wake('webhooks.' || own.name);
+  return new_id::text;
+end
+$$;
+--! EndIncluded functions/resend.sql
+--! Included functions/route.sql
+/* postbag.route: where the messages of a publish go: a row per binding that fits, on every exchange that they come to. A message is a JSON
+ * object, of which `routingKey` and `headers` count. PB010 if there is no such exchange.
+ *
+ *  1. The exchange's bindings are matched (functions/match.sql). A binding leads to a queue, or to another exchange, which goes on in
+ *     the same way; a message comes to each exchange once, so cycles do no harm, and a queue that is reached twice is one queue.
+ *  2. A message that fits no binding of an exchange comes to its alternate exchange, if it has one, and that one is there.
+ *  3. The exchange "default" is always there: it leads to the queue that is named by the routing key, also as an alternate. It has no bindings. */
+create or replace function postbag.route(exchange text, messages jsonb)
+returns table (number integer, exchange_id bigint, binding_id bigint, queue_id bigint, target_id bigint, is_alternate boolean)
+language plpgsql
+stable
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  -- By number, which begins at 1.
+  keys constant text[] := array(
+    select coalesce(sent.message ->> 'routingKey', '') from jsonb_array_elements(messages) with ordinality as sent (message, number)
+    order by sent.number
+  );
+  headers constant jsonb[] := array(
+    select case when jsonb_typeof(sent.message -> 'headers') = 'object' then sent.message -> 'headers' else '{}' end
+    from jsonb_array_elements(messages) with ordinality as sent (message, number)
+    order by sent.number
+  );
+  source postbag.exchange;
+  -- Who is at an exchange that is still to be looked at; and who has come where, looked at or not: pairs, in parallel.
+  waiting_numbers integer[] := '{}';
+  waiting_ids bigint[] := '{}';
+  come_numbers integer[];
+  come_ids bigint[];
+  new_numbers integer[];
+  new_ids bigint[];
+  here integer[];
+  hit_numbers integer[];
+  hit_ids bigint[];
+  hit_queues bigint[];
+  hit_targets bigint[];
+  strays integer[];
+begin
+  if route.exchange = 'default' then
+    return query
+      select asked.number::integer, null::bigint, null::bigint, known.queue_id, null::bigint, false
+      from unnest(keys) with ordinality as asked (key, number)
+      join postbag.queue as known on known.name = asked.key collate "C";
+    return;
+  end if;
+  source := postbag.exchange_named(route.exchange);
+  here := array(select generate_subscripts(keys, 1));
+  come_numbers := here;
+  come_ids := array_fill(source.exchange_id, array[cardinality(here)]);
+
+  loop
+    select array_agg(hit.number), array_agg(hit.binding_id), array_agg(binding.queue_id), array_agg(binding.target_id)
+    into hit_numbers, hit_ids, hit_queues, hit_targets
+    from postbag.match(
+      source.exchange_id, source.type, here,
+      array(select keys[place] from unnest(here) as place), array(select headers[place] from unnest(here) as place)
+    ) as hit
+    join postbag.binding on binding.binding_id = hit.binding_id;
+    return query
+      select hit.number, source.exchange_id, hit.binding_id, hit.queue_id, hit.target_id, false
+      from unnest(hit_numbers, hit_ids, hit_queues, hit_targets) as hit (number, binding_id, queue_id, target_id);
+
+    strays := '{}';
+    if source.alternate is not null then
+      strays := array(select unnest(here) except select unnest(hit_numbers));
+      return query
+        select stray.number, source.exchange_id, null::bigint, null::bigint, known.exchange_id, true
+        from unnest(strays) as stray (number)
+        join postbag.exchange as known on known.name = source.alternate collate "C";
+      return query
+        select stray.number, source.exchange_id, null::bigint, known.queue_id, null::bigint, true
+        from unnest(strays) as stray (number)
+        join postbag.queue as known on known.name = keys[stray.number] collate "C"
+        where source.alternate = 'default';
+    end if;
+
+    if strays <> '{}' or array_remove(hit_targets, null) <> '{}' then
+      -- (Compared as two sets: each pair with each other one would be a second for a thousand messages at six exchanges.)
+      select coalesce(array_agg(fresh.number), '{}'), coalesce(array_agg(fresh.exchange_id), '{}') into new_numbers, new_ids
+      from (
+        (
+          select hit.number, hit.target_id as exchange_id
+          from unnest(hit_numbers, hit_targets) as hit (number, target_id)
+          where hit.target_id is not null
+          union all
+          select stray.number, known.exchange_id
+          from unnest(strays) as stray (number)
+          join postbag.exchange as known on known.name = source.alternate collate "C"
+        )
+        except
+        select come.number, come.exchange_id from unnest(come_numbers, come_ids) as come (number, exchange_id)
+      ) as fresh;
+      come_numbers := come_numbers || new_numbers;
+      come_ids := come_ids || new_ids;
+      waiting_numbers := waiting_numbers || new_numbers;
+      waiting_ids := waiting_ids || new_ids;
+    end if;
+
+    -- The next exchange, with all who wait for it.
+    select known.* into source
+    from unnest(waiting_ids) as waiting (exchange_id)
+    join postbag.exchange as known on known.exchange_id = waiting.exchange_id
+    limit 1;
+    exit when not found;
+    select
+      array_agg(waiting.number) filter (where waiting.exchange_id = source.exchange_id),
+      coalesce(array_agg(waiting.number) filter (where waiting.exchange_id <> source.exchange_id), '{}'),
+      coalesce(array_agg(waiting.exchange_id) filter (where waiting.exchange_id <> source.exchange_id), '{}')
+    into here, waiting_numbers, waiting_ids
+    from unnest(waiting_numbers, waiting_ids) as waiting (number, exchange_id);
+  end loop;
+end
+$$;
+--! EndIncluded functions/route.sql
+--! Included functions/search.sql
+/* postbag.search: look at messages without taking them, in the order of their ids, max_messages (1 to 1000) of those after the id
+ * `after` for which all that is given holds: state ('ready', 'leased', 'delayed', 'blocked', 'dead'), type, headers (all of them), group,
+ * sent at least min_age and at most max_age ago, text in the body (of text and JSON, as it is stored), reason of a dead letter.
+ * Changes nothing. A call looks at 10,000 messages at most; if there may be more, a last row holds nothing but `next`: the next call's
+ * `after`, or null to go on after the last message of a full page. */
+create or replace function postbag.search(
+  queue text,
+  max_messages integer default 10,
+  after text default null,
+  of_state text default null,
+  of_type text default null,
+  of_headers jsonb default null,
+  of_group text default null,
+  min_age interval default null,
+  max_age interval default null,
+  body_contains text default null,
+  of_reason text default null,
+  now timestamptz default clock_timestamp()
+)
+returns table (
+  id text,
+  state text,
+  body text,
+  encoding text,
+  type text,
+  content_type text,
+  headers jsonb,
+  priority integer,
+  group_key text,
+  attempts integer,
+  last_error text,
+  sent_at timestamptz,
+  available_at timestamptz,
+  first_received_at timestamptz,
+  leased_until timestamptz,
+  expires_at timestamptz,
+  dead_at timestamptz,
+  dead_reason text,
+  deaths jsonb,
+  next text
+)
+language plpgsql
+stable
+-- A plan made when the table was small would read all queues.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  source constant postbag.queue := postbag.queue_named(search.queue);
+  most_looked_at constant integer := 10000;
+  found_messages bigint;
+begin
+  if source.is_volatile then
+    return query select * from postbag.volatile_search(
+      search.queue, search.max_messages, search.after, search.of_state, search.of_type, search.of_headers, search.of_group, search.min_age,
+      search.max_age, search.body_contains, search.of_reason, search.now
+    );
+    return;
+  end if;
+  perform postbag.check_filter(max_messages, search.of_headers, search.of_reason);
+  if after collate "C" !~ '^[0-9]{1,18}$' then
+    perform postbag.refuse('PB002', format('after must be the id of a message, got %L', after));
+  elsif search.of_state not in ('ready', 'leased', 'delayed', 'blocked', 'dead') then
+    perform postbag.refuse('PB002', format('state must be ready, leased, delayed, blocked or dead, got %L', search.of_state));
+  end if;
+
+  return query
+    select
+      message.message_id::text,
+      seen.state,
+      case when message.body is null then postbag.body_of(message.bytes, message.body_id) else message.body::text end,
+      message.encoding::text,
+      message.type::text,
+      message.content_type::text,
+      message.headers::jsonb,
+      message.priority::integer,
+      message.group_key::text,
+      message.attempts,
+      message.last_error,
+      message.sent_at,
+      case when message.available_at < 'infinity' then message.available_at else message.due_at end,
+      message.first_received_at,
+      message.leased_until,
+      message.expires_at,
+      message.dead_at,
+      case when message.dead_at is not null then message.deaths -> -1 ->> 'reason' end,
+      message.deaths,
+      -- A full page goes on after its last message, any other after the last that was looked at.
+      null::text
+    from (
+      select looked_at.*
+      from postbag.message as looked_at
+      where looked_at.queue_id = source.queue_id and looked_at.message_id > coalesce(search.after, '0')::bigint
+      order by looked_at.message_id
+      limit most_looked_at
+    ) as message
+    cross join lateral (
+      select postbag.state_of(
+        message.dead_at, message.group_position, message.leased_until, message.available_at, message.due_at, message.expires_at,
+        search.now
+      ) as state
+    ) as seen
+    where (search.of_type is null or message.type = search.of_type collate "C")
+      and (search.of_headers is null or coalesce(message.headers, '{}') @> search.of_headers)
+      and (search.of_group is null or message.group_key = search.of_group collate "C")
+      and (search.min_age is null or message.sent_at <= search.now - search.min_age)
+      and (search.max_age is null or message.sent_at >= search.now - search.max_age)
+      and (search.body_contains is null or strpos(
+        case when message.body_id is null then message.body else postbag.body_of(null, message.body_id) end, search.body_contains collate "C"
+      ) > 0)
+      and (search.of_reason is null or (message.dead_at is not null and message.deaths -> -1 ->> 'reason' = search.of_reason collate "C"))
+      and seen.state = coalesce(search.of_state, seen.state)
+      -- (What has expired is not there any more, though it may not have been removed yet.)
+      and seen.state <> 'expired'
+    order by message.message_id
+    limit max_messages;
+  get diagnostics found_messages = row_count;
+
+  -- (The last row says how to go on. A full page goes on after its last message, any other after the last that was looked at.)
+  if found_messages < max_messages then
+    select max(looked_at.message_id) into next
+    from (
+      select message.message_id
+      from postbag.message
+      where message.queue_id = source.queue_id and message.message_id > coalesce(search.after, '0')::bigint
+      order by message.message_id
+      limit most_looked_at
+    ) as looked_at
+    having count(*) = most_looked_at;
+    if next is null then
+      return;
+    end if;
+  end if;
+  id := null;
+  return next;
+end
+$$;
+--! EndIncluded functions/search.sql
+--! Included functions/send_batch.sql
+/* postbag.send_batch: put 1 to 1000 messages into one queue, all or none, in the caller's transaction; one row per message, in
+ * the order given. A message is a JSON object (the same words as over HTTP):
+ *
+ *   body          any JSON value; with encoding 'text' or 'base64' a string
+ *   json          instead of body: JSON in a string, kept byte for byte (a body is kept as Postgres prints jsonb)
+ *   encoding      'json' (default) | 'text' | 'base64'
+ *   type, contentType, headers {name: string}, priority 0 – the queue's max_priority
+ *   delaySeconds 0 – 31536000, or availableAt (a time at most a year ahead)
+ *   ttlSeconds    0.001 – 31536000, from its availability on
+ *   group         1 – 128 characters: see functions/apply_group_changes.sql
+ *   correlationId, replyTo  1 – 255 characters each: what a reply refers to, and where it goes (postbag.send_reply); kept among the headers
+ *   dedupId       1 – 128 characters: a second send with it within the queue's dedup_window sends nothing, gives back the first
+ *                 one's id and says `duplicate`
+ *
+ * A message becomes available at `now` plus its delay, and visible when the transaction commits. A send waits for another
+ * transaction only while that one has sent (or is forgetting, long after its window) the same dedupId, and has not committed.
+ * PB004 if the queue is full. `alone` says that this call is the whole transaction: then the queue's relaxed durability counts.
+ *
+ * What most sends are, JSON of a type or of none to a queue without limits, is done here with one insert; the time of a statement is
+ * that of its parts, used or not. All else is in functions/send_in_full.sql. */
+create or replace function postbag.send_batch(
+  queue text, messages jsonb, now timestamptz default clock_timestamp(), alone boolean default false
+)
+returns table (id text, duplicate boolean)
+language plpgsql
+as $$
+declare
+  target record;
+  noted text;
+  stored integer := 0;
+begin
+  if postbag.is_restricted() then
+    return query
+      select sent.id, sent.duplicate
+      from json_to_recordset(postbag.as_granted('send', send_batch.queue, jsonb_build_object(
+        'messages', send_batch.messages, 'alone', send_batch.alone
+      ))) as sent (id text, duplicate boolean);
+    return;
+  end if;
+  select
+    known.queue_id, known.is_volatile, known.sends_plainly, known.delay, known.sent_setting, known.wake_slot,
+    known.note_prefix || date_part('epoch', send_batch.now)::bigint || ':' as counting,
+    known.sends_plainly and case
+      when jsonb_typeof(messages -> 0) = 'object'
+        then messages -> 0 ?| '{json,body}' and (messages -> 0) - '{json,body,type}'::text[] = '{}'
+      else false
+    end as is_plain,
+    case when send_batch.alone and known.durability = 'relaxed' then set_config('synchronous_commit', 'off', true) end
+  into target
+  from postbag.queue as known
+  where known.name = send_batch.queue collate "C";
+
+  if target.is_volatile then
+    return query select * from postbag.volatile_send_batch(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+    return;
+  end if;
+  if target.is_plain then
+    if jsonb_array_length(messages) = 1 then
+      return query
+        insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
+        values (
+          target.queue_id, nextval('postbag.message_id'), send_batch.now + target.delay, send_batch.now, 'json',
+          case
+            when length(messages -> 0 ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+            else messages -> 0 ->> 'type'
+          end,
+          case
+            when octet_length(coalesce(messages -> 0 ->> 'json', (messages -> 0 -> 'body')::text)) > 1048576
+              then postbag.break_rule('message_body_is_at_most_1_mib')
+            else coalesce((messages -> 0 ->> 'json')::json::text, (messages -> 0 -> 'body')::text, 'null')
+          end
+        )
+        -- (The id that was just drawn for this row. To name the column, a sender would need a right to read messages.)
+        returning currval('postbag.message_id')::text, false;
+    else
+      return query
+        insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, body)
+        select
+          target.queue_id, nextval('postbag.message_id'), send_batch.now + target.delay, send_batch.now, 'json',
+          case
+            when length(sent.message ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+            else sent.message ->> 'type'
+          end,
+          case
+            when octet_length(coalesce(sent.message ->> 'json', (sent.message -> 'body')::text)) > 1048576
+              then postbag.break_rule('message_body_is_at_most_1_mib')
+            else coalesce((sent.message ->> 'json')::json::text, (sent.message -> 'body')::text, 'null')
+          end
+        from (
+          select
+            given.message,
+            bool_and(
+              case
+                when jsonb_typeof(given.message) = 'object'
+                  then given.message ?| '{json,body}' and given.message - '{json,body,type}'::text[] = '{}'
+                else false
+              end
+            ) over () as are_plain
+          from jsonb_array_elements(messages) as given (message)
+        ) as sent
+        where sent.are_plain and jsonb_array_length(messages) <= 1000
+        returning currval('postbag.message_id')::text, false;
+    end if;
+    get diagnostics stored = row_count;
+  end if;
+  if stored = 0 then
+    -- (And this session has nothing to tidy now.)
+    if alone and target.sends_plainly and messages -> 0 ? 'group' and starts_with(current_setting(target.sent_setting, true), target.counting collate "C") then
+      return query select * from postbag.send_to_groups(target.queue_id, target.delay, send_batch.messages, send_batch.now);
+      get diagnostics stored = row_count;
+    end if;
+    if stored = 0 then
+      return query select * from postbag.send_in_full(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+      return;
+    end if;
+  end if;
+
+  -- (What postbag.is_counted does; in statements of their own its parts are made ready once, not four times.)
+  noted := current_setting(target.sent_setting, true);
+  if starts_with(noted, target.counting collate "C") and octet_length(noted) < 2000 then
+    noted := set_config(target.sent_setting, noted || jsonb_array_length(messages) || ':', false);
+  else
+    perform postbag.tick('sent', target.queue_id, jsonb_array_length(messages), send_batch.now);
+  end if;
+  if postbag.is_awaited(target.wake_slot) then
+    perform postbag.wake(send_batch.queue);
+  end if;
+end
+$$;
+--! EndIncluded functions/send_batch.sql
+--! Included functions/send_changes.sql
+/* postbag.send_changes: from now on every change of a table's rows is sent to a queue, in the transaction of the change
+ * (functions/outbox_trigger.sql). Called again for the same table and queue, what it says now counts. Returns how many triggers there are: one
+ * per event. For who may make triggers on the table; `select on postbag.queue` is needed, too.
+ *
+ *   columns       which columns a message has, and whose changes count: an update that changes none of them sends nothing. Default all,
+ *                 also those that the table gets later
+ *   events        which of insert, update, delete
+ *   group_column  the message's group is the value of this column: changes of one entity are received in order. Null is no group. It need
+ *                 not be among the columns; after an update it is the new value
+ *   type          the type is this (1 – 200 characters, default the table's name), a dot, and the operation: orders.insert
+ *   images        which of before and after
+ *
+ * A message's body is {"schema", "table", "operation": "insert" | "update" | "delete", "before": {…} | null, "after": {…} | null}, and for
+ * an update "changed": [names of columns]. Values are what to_jsonb makes of them. */
+create or replace function postbag.send_changes(
+  relation regclass,
+  queue text,
+  columns text[] default null,
+  events text[] default '{insert,update,delete}',
+  group_column text default null,
+  type text default null,
+  images text[] default '{before,after}'
+)
+returns integer
+language plpgsql
+as $$
+declare
+  known constant text[] := '{insert,update,delete}';
+  options constant jsonb := jsonb_strip_nulls(jsonb_build_object(
+    'columns', send_changes.columns, 'group_column', send_changes.group_column, 'type', send_changes.type, 'images', send_changes.images
+  ));
+  place record;
+  event text;
+  virtual text;
+begin
+  perform postbag.queue_named(send_changes.queue);
+  select named.name into virtual
+  from unnest(send_changes.columns || send_changes.group_column) as named (name)
+  where postbag.change_options(relation, options) -> 'virtual' ? named.name
+  limit 1;
+  if virtual is not null then
+    perform postbag.refuse('PB002', format(
+      'column "%s" of table %s must be stored to be sent, got one that is computed when it is read', virtual, relation
+    ));
+  end if;
+  if coalesce(cardinality(events), 0) = 0 or not events <@ known then
+    perform postbag.refuse('PB002', format('events must be a list of insert, update and delete, got %s', coalesce(events::text, 'null')));
+  end if;
+
+  perform postbag.stop_sending_changes(relation, send_changes.queue);
+  select space.nspname as in_schema, class.relname as name into place
+  from pg_catalog.pg_class as class
+  join pg_catalog.pg_namespace as space on space.oid = class.relnamespace
+  where class.oid = relation;
+  foreach event in array known loop
+    continue when event <> all (events);
+    execute format(
+      'create trigger %I after %s on %I.%I referencing %s for each statement execute function postbag.outbox_trigger(%L, %L)',
+      postbag.change_trigger_name(event, send_changes.queue),
+      event,
+      place.in_schema,
+      place.name,
+      case event
+        when 'insert' then 'new table as new_rows'
+        when 'update' then 'old table as old_rows new table as new_rows'
+        when 'delete' then 'old table as old_rows'
+      end,
+      send_changes.queue,
+      options
+    );
+  end loop;
+  return cardinality(array(select distinct chosen.event from unnest(events) as chosen (event)));
+end
+$$;
+--! EndIncluded functions/send_changes.sql
+--! Included functions/send_reply.sql
+/* postbag.send_reply: reply to a request, in the caller's transaction, and with its `receipt` ack it in the same step. `reply_to` is the
+ * request's: that of postbag.send_request, or the name of a queue, to which the reply is sent then. `message` is the reply: an object with
+ * body, json, encoding, type, contentType, headers, correlationId (as for postbag.send_batch), and dedupId, which counts for a queue only.
+ * One row, with the outcome:
+ *   'ok'               replied; `replied_queue` is where (the request's queue, or reply_to), `replied_id` the id of the reply or message
+ *   'already_replied'  somebody has replied before: the first reply stays. The receipt is acked all the same: the request is done.
+ *   'reply_not_found'  nobody awaits this reply (any more): its time is over, or its queue is gone. The receipt is acked all the same.
+ *   'lease_lost', 'message_gone', 'receipt_invalid'   as for postbag.ack: the lease is somebody else's, so nothing was done.
+ * PB001 if reply_to is the name of a queue that does not exist; then nothing was done, as with all errors.
+ *
+ * Of two that reply at the same time the second waits until the first has committed, and replies if that rolls back. The message is
+ * locked before the reply, as delete_queue does. `alone` says that this call is the whole transaction. */
+create or replace function postbag.send_reply(
+  queue text,
+  reply_to text,
+  message jsonb,
+  receipt text default null,
+  now timestamptz default clock_timestamp(),
+  alone boolean default false
+)
+returns table (outcome text, replied_queue text, replied_id text)
+language plpgsql
+set enable_seqscan = off
+as $$
+declare
+  known_words constant text[] := '{body,json,encoding,type,contentType,headers,correlationId,dedupId}';
+  source constant postbag.queue := postbag.queue_named(send_reply.queue);
+  -- {queue_id, reply_id, key}
+  address constant text[] := case
+    when reply_to collate "C" ~ '^~[0-9]{1,18}\.[0-9]{1,18}\.[0-9a-f]{32}$' then string_to_array(substr(reply_to, 2) collate "C", '.')
+  end;
+  asking record;
+  given record;
+begin
+  if coalesce(length(reply_to), 0) not between 1 and 255 then
+    perform postbag.refuse('PB002', format(
+      'replyTo must be that of a request, of 1 to 255 characters, got %s', coalesce(to_jsonb(left(reply_to, 80))::text, 'null')
+    ));
+  end if;
+  perform postbag.check_messages(jsonb_build_array(message));
+  if message - known_words <> '{}' then
+    perform postbag.refuse('PB002', format(
+      'a reply has the unknown field %s: known are %s',
+      (select min(field) from jsonb_object_keys(message - known_words) as field), array_to_string(known_words, ', ')
+    ));
+  end if;
+
+  outcome := 'ok';
+  if receipt is not null then
+    select settled.outcome into outcome from postbag.ack(source.name, jsonb_build_array(receipt), send_reply.now) as settled;
+  end if;
+  if outcome <> 'ok' then
+    return next;
+    return;
+  elsif not starts_with(reply_to collate "C", '~') then
+    select sent.id into replied_id from postbag.send_batch(reply_to, jsonb_build_array(message), send_reply.now) as sent;
+    replied_queue := reply_to;
+    return next;
+    return;
+  end if;
+
+  select
+    coalesce(reply.encoding, 'json') as encoding,
+    reply.type,
+    reply."contentType" as content_type,
+    case
+      when reply.headers is null or postbag.is_string_map(reply.headers)
+        then postbag.fields_in_headers(reply.headers, reply."correlationId", null)
+      else postbag.refuse('PB002', format('headers must be an object of strings, got %s', reply.headers))::jsonb
+    end as headers,
+    case coalesce(reply.encoding, 'json')
+      when 'json' then coalesce(reply.json::json::text, reply.body::text, 'null')
+      when 'text' then postbag.string_of(reply.body)
+    end as body,
+    case when reply.encoding = 'base64' then decode(postbag.string_of(reply.body), 'base64') end as bytes
+  into given
+  from jsonb_to_record(message) as reply (
+    body jsonb, json text, encoding text, type text, "contentType" text, headers jsonb, "correlationId" text
+  );
+  perform postbag.keeps_rules(
+    given.encoding, given.type, given.content_type, given.headers, null, given.body, given.bytes
+  );
+
+  update postbag.reply
+  set
+    replied_at = send_reply.now,
+    encoding = given.encoding,
+    type = given.type,
+    content_type = given.content_type,
+    headers = given.headers,
+    body = given.body,
+    bytes = given.bytes
+  where reply.queue_id = address[1]::bigint
+    and reply.reply_id = address[2]::bigint
+    and reply.reply_key = address[3] collate "C"
+    and reply.expires_at > send_reply.now
+    and reply.replied_at is null;
+  if not found then
+    select case when count(*) > 0 then 'already_replied' else 'reply_not_found' end into outcome
+    from postbag.reply
+    where reply.queue_id = address[1]::bigint
+      and reply.reply_id = address[2]::bigint
+      and reply.reply_key = address[3] collate "C"
+      and reply.expires_at > send_reply.now;
+    return next;
+    return;
+  end if;
+
+  select known.name, known.durability into asking from postbag.queue as known where known.queue_id = address[1]::bigint;
+  if alone and asking.durability <> 'full' then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+  replied_queue := asking.name;
+  replied_id := address[2] || '.' || address[3];
+  if asking.name is not null then
+    perform postbag.wake(postbag.awaited_reply(asking.name, address[2]::bigint));
+  end if;
+  return next;
+end
+$$;
+--! EndIncluded functions/send_reply.sql
+--! Included functions/wake.sql
+/* postbag.wake: something may be available in a queue now, or earlier than was known: notify who waits for it, when this transaction
+ * commits. If nobody waits, which is nearly always, nothing is notified: commits that notify wait for each other.
+ *
+ * Who waits holds the queue's slot in shared mode (functions/watch.sql). So if this session can have it alone, for a moment, nobody waits.
+ * That is seen as it is now, whatever snapshot the transaction has. Another sender that tries in the same moment is in the way, too; so
+ * it is tried three times. Called after the change itself was made: who waits counts on the transaction having an id by then.
+ *
+ * Who delivers webhooks waits for the queues of all endpoints, webhooks.<name>, under the one name ~webhooks. So a publish to very many of
+ * them is one notification, of that name, which wakes also who waits for the queue of one. */
+create or replace function postbag.wake(queue text)
+returns void
+language plpgsql
+as $$
+begin
+  for attempt in 1 .. 3 loop
+    if not postbag.is_awaited(postbag.wake_slot(wake.queue)) then
+      return;
+    end if;
+  end loop;
+  perform pg_notify('postbag', case when starts_with(wake.queue collate "C", 'webhooks.') then '~webhooks' else wake.queue end);
+end
+$$;
+--! EndIncluded functions/wake.sql
+--! Included functions/wake_slot.sql
+/* postbag.wake_slot: the lock that stands for "somebody waits for this queue". Queues share 1024 of them, so that a process that waits for
+ * very many queues cannot fill the database's table of locks; who shares one is notified in vain now and then. The queues of endpoints
+ * share one: who delivers waits for all of them (functions/wake.sql). */
+create or replace function postbag.wake_slot(queue text)
+returns integer
+language sql
+immutable
+as $$
+  select hashtext(case when starts_with(queue collate "C", 'webhooks.') then '~webhooks' else queue collate "C" end) & 1023
+$$;
+--! EndIncluded functions/wake_slot.sql
+select postbag.make_volatile_twins();
