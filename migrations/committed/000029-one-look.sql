@@ -1,5 +1,5 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:8c6f025291e6fb11853df735d483de844f06e604
+--! Hash: sha1:fa7db2a61d9052e52df0754d1022827a1f1bee28
 --! Message: one-look
 
 --! split: 1-current.sql
@@ -663,6 +663,225 @@ begin
 end
 $$;
 --! EndIncluded functions/outbox_trigger.sql
+--! Included functions/publish.sql
+/* postbag.publish: publish one message to an exchange, in the caller's transaction; returns how many queues it reached.
+ * `select postbag.publish('events', '{"id": 1}', routing_key => 'order.created')`. What the values mean: postbag.publish_batch. */
+create or replace function postbag.publish(
+  exchange text,
+  body jsonb,
+  routing_key text default '',
+  type text default null,
+  headers jsonb default null,
+  priority integer default null,
+  delay interval default null,
+  dedup_id text default null,
+  encoding text default null,
+  content_type text default null,
+  group_key text default null,
+  ttl interval default null,
+  available_at timestamptz default null,
+  mandatory boolean default false,
+  now timestamptz default clock_timestamp()
+)
+returns integer
+language plpgsql
+as $$
+begin
+  return (
+    select published.queues
+    from postbag.publish_batch(
+      publish.exchange,
+      jsonb_build_array(
+        jsonb_build_object('body', publish.body)
+        || case when publish.headers is null then '{}' else jsonb_build_object('headers', publish.headers) end
+        || jsonb_strip_nulls(jsonb_build_object(
+          'routingKey', publish.routing_key, 'type', publish.type, 'priority', publish.priority,
+          'delaySeconds', extract(epoch from publish.delay), 'dedupId', publish.dedup_id, 'encoding', nullif(publish.encoding, 'json'),
+          'contentType', publish.content_type, 'group', publish.group_key, 'ttlSeconds', extract(epoch from publish.ttl),
+          'availableAt', publish.available_at
+        ))
+      ),
+      publish.mandatory,
+      publish.now
+    ) as published
+  );
+end
+$$;
+--! EndIncluded functions/publish.sql
+--! Included functions/publish_batch.sql
+/* postbag.publish_batch: publish 1 to 1000 messages to one exchange, in the caller's transaction: each queue that a message reaches
+ * (functions/route.sql) gets one copy, all or none. One row per message, in the order given: how many queues it reached.
+ * A message is what it is for postbag.send_batch, and may have besides
+ *
+ *   routingKey   up to 255 characters; '' by default
+ *
+ * Receivers find where it came from in its headers, postbag-exchange and postbag-routing-key. To each queue go its own defaults and limits;
+ * who publishes does not know the queues, so a priority counts up to what the queue allows, and a group is left out where the queue is lifo.
+ * PB010 if there is no such exchange; with `mandatory` PB013 if a message reaches no queue; PB004 if a queue is full: then nothing is sent.
+ * `alone` says that this call is the whole transaction: then the relaxed durability of the queues counts, if all of them are.
+ *
+ * What goes to plain queues (postbag.queue.sends_plainly) and is plain itself is one insert for all of them, with a shorter way for one message
+ * whose body is not shared (functions/publish_one.sql); else each queue has its own send, in the order of their ids. */
+create or replace function postbag.publish_batch(
+  exchange text, messages jsonb, mandatory boolean default false, now timestamptz default clock_timestamp(), alone boolean default false
+)
+returns table (queues integer)
+language plpgsql
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  -- One message with nothing but a body and, perhaps, a type and headers, as most publishes are.
+  is_simple constant boolean := case
+    when jsonb_typeof(messages -> 0) = 'object' and messages -> 1 is null then
+      messages -> 0 ?| '{json,body}'
+      and (messages -> 0) - '{json,body,type,contentType,headers,routingKey}'::text[] = '{}'
+      and coalesce(jsonb_typeof(messages -> 0 -> 'routingKey') = 'string' and length(messages -> 0 ->> 'routingKey') <= 255, true)
+    else false
+  end;
+  -- A copy each: which message, and to which queue.
+  copy_numbers integer[];
+  copy_ids bigint[];
+  has_filters boolean;
+  -- By number, if some endpoint looks into them.
+  contents jsonb[];
+  are_plain boolean;
+  are_kept boolean;
+  are_relaxed boolean;
+  are_awaited boolean;
+  lost integer;
+begin
+  if postbag.is_restricted() then
+    return query
+      select published.queues
+      from json_to_recordset(postbag.as_granted('publish', publish_batch.exchange, jsonb_build_object(
+        'messages', publish_batch.messages, 'mandatory', publish_batch.mandatory, 'alone', publish_batch.alone
+      ))) as published (queues integer);
+    return;
+  end if;
+  if not is_simple then
+    perform postbag.check_publications(messages);
+  end if;
+  has_filters := exists (select from postbag.endpoint where endpoint.filter is not null);
+  if has_filters and exists (select from postbag.endpoint where endpoint.filter ? 'body') then
+    contents := array(
+      select postbag.content_as_jsonb(given.message)
+      from jsonb_array_elements(messages) with ordinality as given (message, number)
+      order by given.number
+    );
+  end if;
+  select array_agg(copy.number), array_agg(copy.queue_id) into copy_numbers, copy_ids
+  from (
+    select distinct way.queue_id, way.number
+    from postbag.route(publish_batch.exchange, publish_batch.messages) as way
+    where way.queue_id is not null
+      and not (has_filters and exists (
+        select from postbag.endpoint
+        where endpoint.queue_id = way.queue_id
+          and not postbag.passes_filter(
+            endpoint.filter, messages -> (way.number - 1) -> 'headers',
+            -- (One that did not look into them a moment ago may do so now.)
+            case when endpoint.filter ? 'body'
+              then coalesce(contents[way.number], postbag.content_as_jsonb(messages -> (way.number - 1)))
+            end
+          )
+      ))
+    order by way.queue_id, way.number
+    -- (One more than there may be.)
+    limit 100001
+  ) as copy;
+  if cardinality(copy_ids) > 100000 then
+    perform postbag.refuse('PB003', 'a publish must make at most 100000 copies, got more: publish fewer messages at a time');
+  end if;
+  if mandatory then
+    select place into lost
+    from generate_series(1, jsonb_array_length(messages)) as place
+    where place <> all (coalesce(copy_numbers, '{}'))
+    limit 1;
+    if lost is not null then
+      perform postbag.refuse('PB013', format(
+        'a message with mandatory must reach a queue, and messages[%s] with routing key "%s" reaches none from exchange "%s"',
+        lost - 1, coalesce(messages -> (lost - 1) ->> 'routingKey', ''), publish_batch.exchange
+      ));
+    end if;
+  end if;
+
+  if copy_ids is not null then
+    select
+      bool_and(known.sends_plainly and not known.is_volatile and not known.is_one_group), bool_or(known.is_endpoint),
+      bool_and(known.durability <> 'full')
+    into are_plain, are_kept, are_relaxed
+    from postbag.queue as known
+    where known.queue_id = any (copy_ids);
+    if alone and are_relaxed then
+      perform set_config('synchronous_commit', 'off', true);
+    end if;
+    if is_simple and are_plain and not are_kept and (cardinality(copy_ids) = 1 or octet_length(messages::text) < 8000) then
+      perform postbag.publish_one(publish_batch.exchange, messages -> 0, copy_ids, publish_batch.now);
+      queues := cardinality(copy_ids);
+      return next;
+      return;
+    end if;
+    if are_plain and messages @? '$[*] ? (exists(@.encoding) || exists(@.priority) || exists(@.delaySeconds) || exists(@.availableAt)
+      || exists(@.ttlSeconds) || exists(@.group) || exists(@.dedupId) || exists(@.correlationId) || exists(@.replyTo))'
+    then
+      are_plain := false;
+    end if;
+    if are_plain then
+      perform postbag.publish_plainly(publish_batch.exchange, messages, copy_numbers, copy_ids, publish_batch.now);
+    else
+      perform postbag.publish_to_each(publish_batch.exchange, messages, copy_numbers, copy_ids, publish_batch.now);
+    end if;
+  end if;
+
+  return query
+    select coalesce(reached.number, 0)::integer
+    from generate_series(1, jsonb_array_length(messages)) as place
+    left join (select number.of, count(*) as number from unnest(copy_numbers) as number (of) group by number.of) as reached
+      on reached.of = place
+    order by place;
+end
+$$;
+--! EndIncluded functions/publish_batch.sql
+--! Included functions/publish_one.sql
+/* postbag.publish_one: the copies of a publish of one message, one for each of the queues: JSON with nothing but a type and headers, which no two
+ * of them share, to queues that send plainly. What postbag.publish_plainly does, in a fraction of its time: most publishes are like this. */
+create or replace function postbag.publish_one(exchange text, message jsonb, copy_ids bigint[], now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  sent_type constant text := message ->> 'type';
+  sent_content_type constant text := message ->> 'contentType';
+  sent_headers constant jsonb := postbag.published_headers(
+    case
+      when not message ? 'headers' or message -> 'headers' = 'null' then null
+      when postbag.is_string_map(message -> 'headers') then message -> 'headers'
+      else postbag.refuse('PB002', format('headers must be an object of strings, got %s', message -> 'headers'))::jsonb
+    end,
+    publish_one.exchange, message ->> 'routingKey'
+  );
+  sent_body constant text := coalesce((message ->> 'json')::json::text, (message -> 'body')::text, 'null');
+begin
+  insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, content_type, headers, body)
+  select
+    target.queue_id, nextval('postbag.message_id'), publish_one.now + target.delay, publish_one.now, 'json',
+    sent_type, sent_content_type, sent_headers, sent_body
+  from postbag.queue as target
+  where target.queue_id = any (copy_ids)
+    and postbag.keeps_rules('json', sent_type, sent_content_type, sent_headers, null, sent_body, null);
+
+  perform
+    case
+      when not postbag.is_counted(target.sent_setting, target.queue_id, 1, publish_one.now)
+        then postbag.tick('sent', target.queue_id, 1, publish_one.now)
+    end,
+    case when postbag.is_awaited(target.wake_slot) then postbag.wake(target.name) end
+  from postbag.queue as target
+  where target.queue_id = any (copy_ids);
+end
+$$;
+--! EndIncluded functions/publish_one.sql
 --! Included functions/redrive.sql
 /* postbag.redrive: bring dead letters of a queue back, oldest first: those that died here, and those that were moved here from another
  * queue and are not leased. Each goes to the queue it came from, or to `target`, with its attempts forgotten and its history kept.
@@ -809,6 +1028,43 @@ begin
 end
 $$;
 --! EndIncluded functions/remove_orphans.sql
+--! Included functions/reply.sql
+/* postbag.reply: reply to a request that was received from `queue`, in the caller's transaction; returns the outcome. With the receipt
+ * the request is acked in the same step. `select postbag.reply('orders', '<its replyTo>', '{"ok": true}', receipt => '…')`. The replyTo
+ * stands in the request's headers as 'postbag-reply-to'. What the outcomes mean: postbag.send_reply. */
+create or replace function postbag.reply(
+  queue text,
+  reply_to text,
+  body jsonb,
+  receipt text default null,
+  type text default null,
+  headers jsonb default null,
+  encoding text default 'json',
+  content_type text default null,
+  correlation_id text default null,
+  now timestamptz default clock_timestamp()
+)
+returns text
+language plpgsql
+as $$
+begin
+  return (
+    select replied.outcome
+    from postbag.send_reply(
+      reply.queue,
+      reply.reply_to,
+      jsonb_build_object('body', reply.body)
+      || case when reply.headers is null then '{}' else jsonb_build_object('headers', reply.headers) end
+      || jsonb_strip_nulls(jsonb_build_object(
+        'type', reply.type, 'encoding', reply.encoding, 'contentType', reply.content_type, 'correlationId', reply.correlation_id
+      )),
+      reply.receipt,
+      reply.now
+    ) as replied
+  );
+end
+$$;
+--! EndIncluded functions/reply.sql
 --! Included functions/reply_available_at.sql
 /* postbag.reply_available_at: postbag.next_available_at for the name of an awaited reply: now if it is there; '-infinity' if it will never
  * be, because its queue is gone or its time is over; else when that will be so. */
@@ -832,6 +1088,49 @@ as $$
   )
 $$;
 --! EndIncluded functions/reply_available_at.sql
+--! Included functions/request.sql
+/* postbag.request: send one message that asks for a reply, in the caller's transaction: the arguments of postbag.send, and `keep`, how long
+ * after the request its reply may come and be fetched. The reply can come only after the commit:
+ *   select id from postbag.request('orders', '{"id": 1}', keep => '10 min');     then, again and again:
+ *   select state, body from postbag.fetch_reply('orders', '<id>'); */
+create or replace function postbag.request(
+  queue text,
+  body jsonb,
+  type text default null,
+  headers jsonb default null,
+  priority integer default null,
+  delay interval default null,
+  dedup_id text default null,
+  encoding text default 'json',
+  content_type text default null,
+  now timestamptz default clock_timestamp(),
+  group_key text default null,
+  ttl interval default null,
+  available_at timestamptz default null,
+  correlation_id text default null,
+  keep interval default null
+)
+returns table (id text, message_id text, duplicate boolean)
+language plpgsql
+as $$
+begin
+  return query
+    select sent.*
+    from postbag.send_request(
+      request.queue,
+      jsonb_build_object('body', request.body)
+      || case when request.headers is null then '{}' else jsonb_build_object('headers', request.headers) end
+      || jsonb_strip_nulls(jsonb_build_object(
+        'type', request.type, 'priority', request.priority, 'delaySeconds', extract(epoch from request.delay),
+        'encoding', request.encoding, 'contentType', request.content_type, 'dedupId', request.dedup_id, 'group', request.group_key,
+        'ttlSeconds', extract(epoch from request.ttl), 'availableAt', request.available_at, 'correlationId', request.correlation_id
+      )),
+      request.keep,
+      request.now
+    ) as sent;
+end
+$$;
+--! EndIncluded functions/request.sql
 --! Included functions/resend.sql
 /* postbag.resend: deliver an event to an endpoint once more, whatever came of it before: the id of the new delivery. Receivers see the same
  * webhook-id. PB014; PB015 if the event is not kept any more. */
@@ -903,6 +1202,8 @@ declare
   new_numbers integer[];
   new_ids bigint[];
   here integer[];
+  here_keys text[] := keys;
+  here_headers jsonb[] := headers;
   hit_numbers integer[];
   hit_ids bigint[];
   hit_queues bigint[];
@@ -924,10 +1225,7 @@ begin
   loop
     select array_agg(hit.number), array_agg(hit.binding_id), array_agg(binding.queue_id), array_agg(binding.target_id)
     into hit_numbers, hit_ids, hit_queues, hit_targets
-    from postbag.match(
-      source.exchange_id, source.type, here,
-      array(select keys[place] from unnest(here) as place), array(select headers[place] from unnest(here) as place)
-    ) as hit
+    from postbag.match(source.exchange_id, source.type, here, here_keys, here_headers) as hit
     join postbag.binding on binding.binding_id = hit.binding_id;
     return query
       select hit.number, source.exchange_id, hit.binding_id, hit.queue_id, hit.target_id, false
@@ -969,6 +1267,7 @@ begin
       waiting_ids := waiting_ids || new_ids;
     end if;
 
+    exit when waiting_ids = '{}';
     -- The next exchange, with all who wait for it.
     select known.* into source
     from unnest(waiting_ids) as waiting (exchange_id)
@@ -981,6 +1280,8 @@ begin
       coalesce(array_agg(waiting.exchange_id) filter (where waiting.exchange_id <> source.exchange_id), '{}')
     into here, waiting_numbers, waiting_ids
     from unnest(waiting_numbers, waiting_ids) as waiting (number, exchange_id);
+    here_keys := array(select keys[place] from unnest(here) as place);
+    here_headers := array(select headers[place] from unnest(here) as place);
   end loop;
 end
 $$;
