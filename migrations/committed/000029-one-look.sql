@@ -1,5 +1,5 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:fa7db2a61d9052e52df0754d1022827a1f1bee28
+--! Hash: sha1:70f9ee6450ded263436f7c0725bf4b41d752f1c0
 --! Message: one-look
 
 --! split: 1-current.sql
@@ -263,6 +263,86 @@ begin
 end
 $$;
 --! EndIncluded functions/change_options.sql
+--! Included functions/count_messages.sql
+/* postbag.count_messages: count a queue's messages by state, at most 1,000,000 of them (all, where the queue limits them), or give back
+ * the last count while it is fresh: a count of 10,000 messages or more is good for 20 times as long as it took, so that looking costs 5 %
+ * of one core at most. What has expired is not counted, and the bytes of dead letters are not. */
+create or replace function postbag.count_messages(source postbag.queue, now timestamptz, drawn_before bigint default null)
+returns postbag.tally
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  few constant bigint := 10000;
+  looked_at bigint;
+  started constant timestamptz := clock_timestamp();
+  known postbag.tally;
+begin
+  if source.is_volatile then
+    return postbag.volatile_count_messages(source, count_messages.now, drawn_before);
+  end if;
+  select tally.* into known from postbag.tally where tally.queue_id = source.queue_id;
+  if known.ready + known.leased + known.delayed + known.blocked + known.dead >= few
+    and known.counted_at between count_messages.now - make_interval(secs => 20 * known.took_us / 1e6)
+    and count_messages.now
+  then
+    return known;
+  end if;
+
+  -- (A send that makes room has drawn its own ids already.)
+  select coalesce(drawn_before, case when is_called then last_value else 0 end) into known.newest_id from postbag.message_id;
+  select
+    count(*) filter (where counted.state = 'ready'),
+    count(*) filter (where counted.state = 'leased'),
+    count(*) filter (where counted.state = 'delayed'),
+    count(*) filter (where counted.state = 'blocked'),
+    count(*) filter (where counted.state = 'dead'),
+    coalesce(sum(counted.size) filter (where counted.state not in ('dead', 'expired')), 0),
+    min(counted.available_at) filter (where counted.state = 'ready'),
+    count(*) = 1000000 and source.max_messages is null and source.max_bytes is null,
+    count(*)
+  into known.ready, known.leased, known.delayed, known.blocked, known.dead, known.bytes, known.oldest_ready_at, known.capped,
+    looked_at
+  from (
+    select
+      message.available_at,
+      case
+        when message.body_id is null then octet_length(coalesce(message.body, '')) + octet_length(coalesce(message.bytes, ''))
+        else postbag.shared_size(message.body_id)
+      end as size,
+      postbag.state_of(
+        message.dead_at, message.group_position, message.leased_until, message.available_at, message.due_at, message.expires_at,
+        count_messages.now
+      ) as state
+    from postbag.message
+    where message.queue_id = source.queue_id
+    order by message.message_id
+    limit case when source.max_messages is null and source.max_bytes is null then 1000000 end
+  ) as counted;
+  known.queue_id := source.queue_id;
+  known.counted_at := count_messages.now;
+  known.took_us := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
+
+  -- (In a transaction with a snapshot of its own, writing that row could fail for no reason of the caller's; in a read-only one it does.)
+  if current_setting('transaction_isolation') = 'read committed'
+    and current_setting('transaction_read_only') = 'off'
+    and (looked_at >= few or source.max_messages is not null)
+  then
+    perform from postbag.tally where tally.queue_id = source.queue_id for update skip locked;
+    if found then
+      update postbag.tally
+      set
+        counted_at = known.counted_at, took_us = known.took_us, ready = known.ready, leased = known.leased,
+        delayed = known.delayed, blocked = known.blocked, dead = known.dead, bytes = known.bytes,
+        oldest_ready_at = known.oldest_ready_at, capped = known.capped, newest_id = known.newest_id
+      where tally.queue_id = source.queue_id;
+    end if;
+  end if;
+  return known;
+end
+$$;
+--! EndIncluded functions/count_messages.sql
 --! Included functions/delete_queue.sql
 /* postbag.delete_queue: delete a queue and all its messages, leased ones too; returns how many messages went with it.
  * PB001 if there is none of that name. A receipt of the queue is worth nothing afterwards.
@@ -945,7 +1025,9 @@ begin
         and (redrive.max_age is null or letter.dead_at >= redrive.now - redrive.max_age)
         and (redrive.error_contains is null or strpos(letter.last_error, redrive.error_contains collate "C") > 0)
         and (redrive.reason is null or letter.deaths -> -1 ->> 'reason' = redrive.reason collate "C")
-        and (letter.leased_until is null or letter.leased_until <= redrive.now) as fits
+        and (letter.leased_until is null or letter.leased_until <= redrive.now)
+        -- (What has expired is not there any more, though it may not have been removed yet.)
+        and (letter.expires_at is null or letter.expires_at > redrive.now) as fits
     from postbag.dead_letters(source.queue_id, redrive.ids, postbag.instant(came_to[1]), came_to[2], most_looked_at) as letter
   loop
     if candidate.fits then
@@ -1286,6 +1368,74 @@ begin
 end
 $$;
 --! EndIncluded functions/route.sql
+--! Included functions/save_queue.sql
+/* postbag.save_queue: write down a queue with all its settings, new or in place of the one of that name; whether it did: not if that one's
+ * messages are stored elsewhere. */
+create or replace function postbag.save_queue(wanted postbag.queue, now timestamptz)
+returns boolean
+language plpgsql
+as $$
+declare
+  is_saved boolean;
+begin
+  insert into postbag.queue as known (
+    name, delivery_order, max_priority, top_priority, group_mode, lease, delay, ttl, max_attempts, retry_delay, retry_backoff,
+    retry_max_delay, retry_jitter, dead_letter_queue, dead_letter_exchange, dead_letter_routing_key, dead_letter_retention,
+    dedup_window, dedup_by, dedup_scope, max_messages, max_bytes, overflow, max_in_flight, rate, burst, group_rate, group_burst,
+    durability, explicit, created_at, updated_at
+  )
+  values (
+    wanted.name, wanted.delivery_order, wanted.max_priority, wanted.max_priority, wanted.group_mode, wanted.lease, wanted.delay,
+    wanted.ttl, wanted.max_attempts, wanted.retry_delay, wanted.retry_backoff, wanted.retry_max_delay, wanted.retry_jitter,
+    wanted.dead_letter_queue, wanted.dead_letter_exchange, wanted.dead_letter_routing_key, wanted.dead_letter_retention,
+    wanted.dedup_window, wanted.dedup_by, wanted.dedup_scope, wanted.max_messages, wanted.max_bytes, wanted.overflow,
+    wanted.max_in_flight, wanted.rate, wanted.burst, wanted.group_rate, wanted.group_burst, wanted.durability,
+    wanted.explicit, save_queue.now, save_queue.now
+  )
+  on conflict (name) do update set
+    delivery_order = excluded.delivery_order,
+    max_priority = excluded.max_priority,
+    top_priority = greatest(known.top_priority, excluded.max_priority),
+    group_mode = excluded.group_mode,
+    lease = excluded.lease,
+    delay = excluded.delay,
+    ttl = excluded.ttl,
+    max_attempts = excluded.max_attempts,
+    retry_delay = excluded.retry_delay,
+    retry_backoff = excluded.retry_backoff,
+    retry_max_delay = excluded.retry_max_delay,
+    retry_jitter = excluded.retry_jitter,
+    dead_letter_queue = excluded.dead_letter_queue,
+    dead_letter_exchange = excluded.dead_letter_exchange,
+    dead_letter_routing_key = excluded.dead_letter_routing_key,
+    dead_letter_retention = excluded.dead_letter_retention,
+    dedup_window = excluded.dedup_window,
+    dedup_by = excluded.dedup_by,
+    dedup_scope = excluded.dedup_scope,
+    max_messages = excluded.max_messages,
+    max_bytes = excluded.max_bytes,
+    overflow = excluded.overflow,
+    max_in_flight = excluded.max_in_flight,
+    rate = excluded.rate,
+    burst = excluded.burst,
+    group_rate = excluded.group_rate,
+    group_burst = excluded.group_burst,
+    durability = excluded.durability,
+    explicit = excluded.explicit,
+    -- Later than created_at even if the clock stands still: that is how "replaced" is told from "created".
+    updated_at = greatest(excluded.updated_at, known.created_at + interval '1 microsecond')
+  -- (Somebody else may have created it since the caller looked.)
+  where known.is_volatile = (excluded.durability = 'volatile');
+  is_saved := found;
+  -- (What came by other ways than a send while there was no limit drew no ids: so the next send counts.)
+  update postbag.tally
+  set newest_id = 0
+  from postbag.queue as known
+  where known.name = wanted.name and known.max_messages is not null and tally.queue_id = known.queue_id and tally.newest_id <> 0;
+  return is_saved;
+end
+$$;
+--! EndIncluded functions/save_queue.sql
 --! Included functions/search.sql
 /* postbag.search: look at messages without taking them, in the order of their ids, max_messages (1 to 1000) of those after the id
  * `after` for which all that is given holds: state ('ready', 'leased', 'delayed', 'blocked', 'dead'), type, headers (all of them), group,
@@ -1757,6 +1907,49 @@ begin
 end
 $$;
 --! EndIncluded functions/send_reply.sql
+--! Included functions/tick.sql
+/* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
+ * session counted in the second before, and see to the queue's being tidied (functions/tidy_now_and_then.sql), so that removing what has expired
+ * needs no daemon. Leaves out what the role has no right to. */
+create or replace function postbag.tick(verb text, source_id bigint, number bigint, now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  setting constant text := 'postbag.' || verb || '_' || source_id % 1024;
+  second constant text := date_part('epoch', tick.now)::bigint || ':';
+  -- {queue_id, second, number, number, …}
+  note bigint[];
+  counted bigint := tick.number;
+  earlier bigint := 0;
+  noted text;
+begin
+  if starts_with(current_setting(setting, true), source_id || ':') then
+    note := postbag.remembered(setting);
+    earlier := coalesce((select sum(noted.number) from unnest(note[3:]) as noted (number)), 0);
+    if note[2] || ':' = second then
+      perform set_config(setting, format('%s:%s%s:', source_id, second, earlier + counted), false);
+      return;
+    end if;
+  end if;
+
+  if counted + earlier > 0 and has_table_privilege('postbag.traffic'::regclass, 'insert') then
+    -- (One row, if the session was at the queue a moment ago, too.)
+    if note[2] >= date_part('epoch', tick.now) - 2 then
+      counted := counted + earlier;
+      earlier := 0;
+    end if;
+    insert into postbag.traffic (queue_id, noted_at, sent, done)
+    select
+      source_id, activity.at, case verb when 'sent' then activity.number else 0 end, case verb when 'done' then activity.number else 0 end
+    from (values (tick.now, counted), (to_timestamp(note[2]), earlier)) as activity (at, number)
+    where activity.number > 0;
+  end if;
+  noted := set_config(setting, source_id || ':' || second, false);
+  perform postbag.tidy_now_and_then(source_id, tick.now);
+end
+$$;
+--! EndIncluded functions/tick.sql
 --! Included functions/wake.sql
 /* postbag.wake: something may be available in a queue now, or earlier than was known: notify who waits for it, when this transaction
  * commits. If nobody waits, which is nearly always, nothing is notified: commits that notify wait for each other.

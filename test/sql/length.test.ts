@@ -250,6 +250,19 @@ test('messages that are moved into a queue count like those sent to it', async (
   await assert.rejects(on(pool, target).send('too many'), full)
 })
 
+test('what was moved into a queue while it had no limit counts as soon as it has one', async () => {
+  const target = await newQueue(pool, { max_messages: 5 })
+  const verbs = on(pool, await newQueue(pool, { dead_letter_queue: target }))
+  await verbs.sendBatch(numbers(1, 5))
+  assert.equal((await on(pool, target).stats()).ready, '0')
+
+  await call(pool, 'create_queue', { queue: target })
+  await verbs.nack(receipts(await verbs.receive(5)), { dead_letter: true })
+  await call(pool, 'create_queue', { queue: target, max_messages: 5 })
+
+  await assert.rejects(on(pool, target).send('too many'), full)
+})
+
 test('dead letters that are redriven count', async () => {
   const verbs = on(pool, await newQueue(pool, { max_messages: 4 }))
   await verbs.sendBatch(numbers(1, 2))

@@ -171,6 +171,21 @@ test('a dry run counts, page by page, and changes nothing', async () => {
   assert.deepEqual(await on(pool, target).peek(9), before)
 })
 
+test('what has expired stays away, also where nothing was tidied up', async () => {
+  const target = await newQueue(pool, { ttl: '10 s' })
+  const queue = on(pool, await newQueue(pool, { dead_letter_queue: target }))
+  await queue.send('expired', { now: at(0) })
+  await queue.nack(receipts(await queue.receive(1, { now: at(1) })), { dead_letter: true, now: at(1) })
+  const session = await db.connect()
+  await session.query('begin isolation level repeatable read')
+
+  const result = await on(session, target).redrive({ now: at(100) })
+
+  await session.query('commit')
+  assert.equal(result.redriven, 0)
+  assert.deepEqual(await queue.peek(9, { now: at(100) }), [])
+})
+
 test('with a rate they become available one after the other, from one call to the next', async () => {
   const { queue, target } = await dead(5)
 

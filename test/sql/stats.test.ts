@@ -64,6 +64,16 @@ test('the rates are of the last minute, and of the queue alone', async () => {
   )
 })
 
+test('what a session did before a long rest is not counted as done after it', async () => {
+  const [session, name] = [await db.connect(), await newQueue(pool)]
+  for (const body of [1, 2, 3]) await on(session, name).send(body, { now: at(0) })
+
+  await on(session, name).send(4, { now: at(90) })
+
+  const rate = async (moment: number) => Math.round((await on(pool, name).stats(at(moment))).in_per_second * 60)
+  assert.deepEqual([await rate(1), await rate(91)], [3, 1])
+})
+
 test('many queues in one session do not mix up their rates', async () => {
   const session = await db.connect()
   const queues = []
@@ -104,6 +114,16 @@ test('looking at the statistics works in a repeatable read transaction', async (
   assert.equal((await on(session, queue).stats()).ready, '0')
   await session.query('commit')
   assert.equal((await on(session, queue).stats()).ready, '1')
+})
+
+test('looking at the statistics works in a read-only transaction', async () => {
+  const queue = await newQueue(pool, { max_messages: 10 })
+  const session = await db.connect()
+  await on(pool, queue).send(1)
+  await session.query('begin read only')
+
+  assert.equal((await on(session, queue).stats()).ready, '1')
+  await session.query('commit')
 })
 
 test('the statistics of a queue that is not there are refused', async () => {
