@@ -1,8 +1,17 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:70f9ee6450ded263436f7c0725bf4b41d752f1c0
+--! Hash: sha1:017a77f7ddac2cfcd5ba673741e96e47e060f5d9
 --! Message: one-look
 
 --! split: 1-current.sql
+--! Included functions/volatile_era.sql
+/* postbag.volatile_era: what the ids of messages of volatile queues are counted from: it grows with each start of the server, and with each crash
+ * that the server survives (that of one session's process, say), which throws away its statistics as it does what is unlogged. */
+create or replace function postbag.volatile_era()
+returns bigint
+language sql
+stable
+return extract(epoch from greatest(pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()))::bigint * 100000000;
+--! EndIncluded functions/volatile_era.sql
 --! Included functions/ack.sql
 /* postbag.ack: delete the messages of these receipts (a JSON array of strings), in the caller's transaction, so that work and ack
  * can commit together. One row per receipt, in the order given, with its outcome:
@@ -477,6 +486,14 @@ begin
 end
 $$;
 --! EndIncluded functions/get_message.sql
+--! Included functions/last_volatile_id.sql
+/* postbag.last_volatile_id: the id that this session drew last with postbag.next_volatile_id. */
+create or replace function postbag.last_volatile_id()
+returns bigint
+language sql
+stable
+return currval('postbag.volatile_message_id') + postbag.volatile_era();
+--! EndIncluded functions/last_volatile_id.sql
 --! Included functions/list_attempts.sql
 /* postbag.list_attempts: attempts to deliver to an endpoint, the newest first, at most max_attempts (1 to 1000) before the attempt `before`; all, or
  * those of an outcome or of one delivery. `event_id` is null if the event is not kept any more. PB014. */
@@ -662,6 +679,15 @@ begin
 end
 $$;
 --! EndIncluded functions/next_available_at.sql
+--! Included functions/next_volatile_id.sql
+/* postbag.next_volatile_id: an id for a message of a volatile queue. A crash sets the sequence back to its start, so its numbers
+ * are counted from the era on: an id that was given before is not given again. */
+create or replace function postbag.next_volatile_id()
+returns bigint
+language sql
+volatile
+return nextval('postbag.volatile_message_id') + postbag.volatile_era();
+--! EndIncluded functions/next_volatile_id.sql
 --! Included functions/outbox_trigger.sql
 /* postbag.outbox_trigger: what a statement changes in a table is sent to a queue, in the statement's transaction: one message per row, in the
  * order in which the rows were changed; all of them, or the statement fails. postbag.send_changes makes its triggers; by hand:

@@ -104,6 +104,28 @@ test('a database that is killed forgets the messages of its volatile queues, and
     assert.deepEqual(await call(pool, 'inbox', { consumer: 'c', message_id: id, now: at(1) }), [{ inbox: true }])
 })
 
+test('where one process of the server is killed, ids of volatile messages are not given again', async () => {
+  const server = await start(await newFolder())
+  const pool = connect(server)
+  await install(pool)
+  const queue = on(pool, await newQueue(pool, { durability: 'volatile' }))
+  const before = [await queue.send(1), await queue.send(2)]
+  const { rows } = await pool.query('select pg_backend_pid() as pid')
+
+  process.kill(rows[0].pid, 'SIGKILL')
+  await eventually('the server is back', async () => {
+    const left = await queue.peek().catch(() => undefined)
+    return left?.length === 0
+  })
+
+  const after = [await queue.send(3), await queue.send(4)]
+  assert.deepEqual(
+    after.filter((id) => before.includes(id)),
+    [],
+  )
+  assert.ok(Number(after[0]) > Number(before[1]))
+})
+
 /** Single sends over a connection of their own; the ids of those that the database confirmed. */
 async function sendUntilItBreaks(server: Embedded, queue: string, confirmed: string[]): Promise<void> {
   const client = new pg.Client(server.url)
