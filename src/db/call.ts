@@ -121,19 +121,23 @@ export function asQueueError(error: unknown): unknown {
   return error
 }
 
-/** An error that says that two transactions were in each other's way and Postgres undid this one, for who knows that the statement was all of
- * it; undefined for any other. (Inside a transaction of the caller's it passes through: the caller has to begin that again.) */
+/** Why Postgres undid a transaction that may go well the next time: a serialization failure, a deadlock, or a time that the database allows. */
+const undone: Readonly<Record<string, string>> = {
+  40001: 'something else was in the way at the same time',
+  '40P01': 'something else was in the way at the same time',
+  '55P03': 'it waited for a lock for longer than the database allows (lock_timeout)',
+  57014: 'the database ended it before it was done (statement_timeout)',
+}
+
+/** An error that says that Postgres undid a transaction for no fault of its own, for who knows that the statement was all of it; undefined for any
+ * other. (Inside a transaction of the caller's it passes through: the caller has to begin that again.) */
 export function asUndone(error: unknown): QueueError | undefined {
-  const { code = '' } = error as { code?: string }
-  if (!/^40(001|P01)$/.test(code)) return undefined
-  return new QueueError(
-    'database_unavailable',
-    'something else was in the way at the same time: nothing was changed, try again',
-    {
-      cause: error,
-      retryAfterSeconds: 1,
-    },
-  )
+  const why = undone[(error as { code?: string }).code ?? '']
+  if (!why) return undefined
+  return new QueueError('database_unavailable', `${why}: nothing was changed, try again`, {
+    cause: error,
+    retryAfterSeconds: 1,
+  })
 }
 
 /** Constraints are named as rules, so the name is the explanation. Details of the row stay out: they hold the body. */

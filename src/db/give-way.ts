@@ -39,6 +39,12 @@ export async function givingWay<T>(
   patience = longestMillis,
 ): Promise<T> {
   const client = await pool.connect()
+  let broken: Error | undefined
+  // (Without a listener its end would end the process: the pool's own listens to those that rest.)
+  const lose = (error: Error) => {
+    broken = error
+  }
+  client.on('error', lose)
   try {
     for (const end = performance.now() + patience; ; await sleep(pauseMillis)) {
       try {
@@ -49,7 +55,8 @@ export async function givingWay<T>(
       }
     }
   } finally {
-    client.release()
+    client.off('error', lose)
+    client.release(broken)
   }
 }
 

@@ -7,6 +7,7 @@ import { asQueueError } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import { schemaVersion } from '../queue/look.ts'
 import type { Door } from './door.ts'
+import { problemOf } from './problem.ts'
 
 export function mountHealthRoutes(door: Door): void {
   door.get('/healthz', async (context) => context.json({ status: 'ok', wakeUp: await context.env.hub.mode }))
@@ -19,8 +20,8 @@ export function mountHealthRoutes(door: Door): void {
       return context.json({ status: 'ok', database: { status: 'ok', schemaVersion: version, millis } })
     } catch (error) {
       const known = asQueueError(error)
-      if (!(known instanceof QueueError)) throw error
-      const { code, message: detail } = known
+      const { code, detail } = problemOf(known, undefined)
+      if (!(known instanceof QueueError)) context.error = error as Error
       return context.json({ status: 'unavailable', database: { status: 'unavailable', code, detail } }, 503, {
         'retry-after': '1',
       })

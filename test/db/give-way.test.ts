@@ -74,3 +74,21 @@ test('what is in the way for too long is named, and nothing is changed', async (
   assert.deepEqual([left.rows[0].made, left.rows[0].kept !== null], [null, true])
   await report.query('commit')
 })
+
+test('a change whose connection is lost fails, and the pool goes on', async () => {
+  const { pool, connect } = await createDatabase()
+  const other = await connect()
+
+  const lost = givingWay(pool, 1n, async (client) => {
+    await client.query('create table public.half_done ()')
+    const { rows } = await client.query('select pg_backend_pid() as pid')
+    await other.query('select pg_terminate_backend($1, 5000)', [rows[0].pid])
+    // (As a change does that has something else to do meanwhile.)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await client.query('select 1')
+  })
+
+  await assert.rejects(lost)
+  const { rows } = await pool.query(`select to_regclass('public.half_done') as made`)
+  assert.equal(rows[0].made, null)
+})

@@ -1,11 +1,11 @@
-/* A request that Postgres ends because it and another transaction wait for each other. */
+/* A request that Postgres ends: because it and another transaction wait for each other, or because it takes longer than the database allows. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
 import { startOpenServer } from '../support/open-server.ts'
 import { backendOf, isWaitedFor, newQueue, on } from '../support/sql-verbs.ts'
 
-test('is told to try again, and has changed nothing', async (t) => {
+test('a deadlock is told to try again, and has changed nothing', async (t) => {
   const database = await createDatabase()
   const [other, looker] = await Promise.all([database.connect(), database.connect()])
   // It is the request that looks for the deadlock, and finds it.
@@ -29,3 +29,27 @@ test('is told to try again, and has changed nothing', async (t) => {
   await other.query('rollback')
   assert.equal((await fetch(`${server.url}/v1/queues/${queue}`)).status, 200)
 })
+
+for (const setting of ['lock_timeout', 'statement_timeout']) {
+  test(`what ${setting} ends is told to try again, and has changed nothing`, async (t) => {
+    const database = await createDatabase()
+    const queue = await newQueue(database.pool)
+    const other = await database.connect()
+    await database.pool.query(`alter database ${new URL(database.url).pathname.slice(1)} set ${setting} = '100ms'`)
+    const server = await startOpenServer(database.url)
+    t.after(() => server.stop())
+    await other.query('begin; lock table postbag.message')
+
+    const answer = await fetch(`${server.url}/v1/queues/${queue}/messages`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"body":1}',
+    })
+
+    const { code, detail } = (await answer.json()) as { code: string; detail: string }
+    assert.deepEqual([answer.status, code], [503, 'database_unavailable'])
+    assert.match(detail, new RegExp(`\\(${setting}\\): nothing was changed, try again`))
+    await other.query('commit')
+    assert.deepEqual(await on(database.pool, queue).peek(), [])
+  })
+}
