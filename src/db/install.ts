@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type pg from 'pg'
+import pg from 'pg'
 import { QueueError } from '../errors.ts'
 import { givingWay } from './give-way.ts'
 
@@ -56,21 +56,56 @@ export function packagedMigrations(): readonly Migration[] {
     })
 }
 
-/** Bring the database up to this package's version. Safe to call at every start, from any number of processes at once.
+/** What the migrations count on, whatever the role or the database says. */
+const settings = 'set local standard_conforming_strings = on; set local quote_all_identifiers = off'
+
+/** Bring the database up to this package's version. Safe to call at every start, from any number of processes at once. Who owns the schema owns
+ * what is new in it, whoever calls.
+ * @throws QueueError request_invalid if the database is not in UTF8, or the schema is another role's that this one may not act as
  * @throws QueueError database_unavailable if others used the tables for two minutes on end
  * @throws QueueError schema_mismatch if the database is newer than this package, or was migrated with other files. */
 export function install(pool: pg.Pool): Promise<InstallReport> {
   return givingWay(pool, installLock, async (client) => {
-    const known = await client.query(`select to_regclass('postbag.migration') is not null as installed`)
-    if (!known.rows[0].installed) await client.query(ledger)
+    await client.query(settings)
+    const { rows } = await client.query(found)
+    const [{ installed, encoding, owner }] = rows
+    if (!installed && !/^(UTF8|SQL_ASCII)$/.test(encoding)) throw wrongEncoding(encoding)
+    if (!installed) await client.query(ledger)
 
     const missing = await missingMigrations(client)
+    if (installed && owner !== null && missing.length > 0) await become(client, owner)
     for (const migration of missing) {
       await client.query(migration.sql)
       await client.query(recordOf(migration))
     }
     return { installed: missing, version: packagedMigrations().length }
   })
+}
+
+/** The owner is that of the schema, if it is another role than this one. */
+const found = `
+select
+  to_regclass('postbag.migration') is not null as installed,
+  current_setting('server_encoding') as encoding,
+  (select rolname from pg_roles join pg_namespace on nspowner = pg_roles.oid where nspname = 'postbag' and rolname <> current_user) as owner`
+
+function wrongEncoding(encoding: string): QueueError {
+  return new QueueError(
+    'request_invalid',
+    `the database must be in UTF8, as messages are, got ${encoding}: create database … template template0 encoding 'UTF8'`,
+  )
+}
+
+async function become(client: pg.ClientBase, owner: string): Promise<void> {
+  try {
+    await client.query(`set local role ${pg.escapeIdentifier(owner)}`)
+  } catch (cause) {
+    throw new QueueError(
+      'request_invalid',
+      `the schema postbag belongs to the role "${owner}": migrate as that one, or as a member of it`,
+      { cause },
+    )
+  }
 }
 
 /** Everything that install would run, as one SQL script for other migration tools; from migration `from` on (1 is the first). */
