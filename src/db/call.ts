@@ -87,8 +87,8 @@ const ownCodes: Readonly<Record<string, ErrorCode>> = {
 const invalidValue = /^(22\w{3}|23502|54\w{3})$/
 
 /** The server is away, starting, stopping, full, takes no writes (25006: so after a failover, or for want of room), or the connection to it
- * broke, or its name has no address for the moment (EAI_AGAIN). (58: how Hyperdrive reports its own trouble.) */
-const unavailable = /^(08\w{3}|25006|57P0[1-4]|53\w{3}|58\w{3}|E(AI_)?[A-Z]+)$/
+ * broke or was ended for its age, or its name has no address for the moment (EAI_AGAIN). (58: how Hyperdrive reports its own trouble.) */
+const unavailable = /^(08\w{3}|25P0[34]|25006|57P0[1-5]|53\w{3}|58\w{3}|E(AI_)?[A-Z]+)$/
 
 /** No schema, no function, no table: not migrated, or not by this version. */
 const notInstalled = /^(3F000|42883|42P01)$/
@@ -113,7 +113,8 @@ export function asQueueError(error: unknown): unknown {
     })
   }
   if (unavailable.test(code) || isBrokenConnection(error)) {
-    return new QueueError('database_unavailable', `the database cannot be reached: ${error.message || code}`, {
+    const what = code === '25006' ? 'takes no writes' : 'cannot be reached'
+    return new QueueError('database_unavailable', `the database ${what}: ${error.message || code}`, {
       cause: error,
       retryAfterSeconds: 1,
     })

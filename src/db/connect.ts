@@ -22,6 +22,24 @@ export interface ConnectOptions {
   readonly idleMillis?: number
 }
 
+/** A connection that knows how its server writes times. */
+class Client extends pg.Client {
+  dateStyle = 'ISO'
+
+  constructor(config?: string | pg.ClientConfig) {
+    super(config)
+    const { connection } = this as unknown as { readonly connection: pg.Connection }
+    connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+      if (parameterName === 'DateStyle') this.dateStyle = parameterValue
+    })
+  }
+}
+
+/** pg reads times in one style only; a role or a database may say another. */
+async function writeTimesLegibly(client: Client): Promise<void> {
+  if (!client.dateStyle.startsWith('ISO')) await client.query('set datestyle to ISO')
+}
+
 /** A statement that Postgres refuses leaves its connection as it was. (pg's pool would close it, and a full queue that is sent to would cost
  * a connection each time.) */
 class LastingPool extends pg.Pool {
@@ -73,6 +91,8 @@ function isRefusal(error: unknown): boolean {
 export function connect(url: string, options: ConnectOptions = {}): pg.Pool {
   const pool = new LastingPool({
     connectionString: url,
+    Client,
+    onConnect: writeTimesLegibly as (client: pg.ClientBase) => Promise<void>,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: options.connectTimeoutMillis ?? 5000,
     idleTimeoutMillis: options.idleMillis ?? 10_000,

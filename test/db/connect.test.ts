@@ -5,6 +5,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
 import { connect } from '../../src/db/connect.ts'
 import { createDatabase } from '../support/database.ts'
+import { startOpenServer } from '../support/open-server.ts'
 import { eventually, newQueue, on } from '../support/sql-verbs.ts'
 
 const { url, pool: observer } = await createDatabase()
@@ -27,6 +28,20 @@ test('a statement that is refused costs no connection', async (t) => {
     await assert.rejects(pool.query(text), { code })
     assert.equal(await backend(), before, code)
   }
+})
+
+test('times are read whatever the database says of dates', async (t) => {
+  const database = await createDatabase()
+  const queue = await newQueue(database.pool)
+  await database.pool.query(`alter database ${new URL(database.url).pathname.slice(1)} set datestyle = 'German'`)
+  const server = await startOpenServer(database.url)
+  t.after(() => server.stop())
+
+  const answer = await fetch(`${server.url}/v1/queues/${queue}`)
+
+  assert.equal(answer.status, 200)
+  const { createdAt } = (await answer.json()) as { createdAt: string }
+  assert.ok(Math.abs(Date.parse(createdAt) - Date.now()) < 60_000, createdAt)
 })
 
 test('a connection that breaks under a statement is not used again', async (t) => {

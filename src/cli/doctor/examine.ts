@@ -51,6 +51,11 @@ export interface ExamineOptions {
  * @throws QueueError database_unavailable. */
 export async function* examine(pool: pg.Pool, options: ExamineOptions = {}): AsyncGenerator<Finding> {
   const client = await pool.connect()
+  let broken: Error | undefined
+  // (Without a listener its end would end the process.)
+  client.on('error', (error) => {
+    broken = error
+  })
   try {
     const patient: Patient = {
       ask: (text, values) => askReadOnly(client, text, values),
@@ -67,7 +72,7 @@ export async function* examine(pool: pg.Pool, options: ExamineOptions = {}): Asy
       for (const remark of remarks) yield { topic: topic.name, ...remark }
     }
   } finally {
-    client.release()
+    client.release(broken)
   }
 }
 
