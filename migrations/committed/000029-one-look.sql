@@ -1,5 +1,5 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:017a77f7ddac2cfcd5ba673741e96e47e060f5d9
+--! Hash: sha1:2af7d59dec4c5cdf3566ced89395c6aec39cd611
 --! Message: one-look
 
 --! split: 1-current.sql
@@ -272,6 +272,45 @@ begin
 end
 $$;
 --! EndIncluded functions/change_options.sql
+--! Included functions/check_endpoint.sql
+/* postbag.check_endpoint: refuse (PB002) what no endpoint may say; what single columns may hold are the table's rules. */
+create or replace function postbag.check_endpoint(
+  source postbag.exchange, event_types text[], filter jsonb, headers jsonb, metadata jsonb, retries interval[]
+)
+returns void
+language plpgsql
+immutable
+as $$
+declare
+  wrong text;
+begin
+  if source.type not in ('topic', 'direct', 'fanout') then
+    perform postbag.refuse('PB002', format('exchange must be of type topic, direct or fanout, and "%s" is of type %s', source.name, source.type));
+  elsif source.type = 'fanout' and event_types <> '{#}' then
+    perform postbag.refuse('PB002', format(
+      'eventTypes must be left out with an exchange of type fanout, which leads everything everywhere, got %s', array_to_string(event_types, ', ')
+    ));
+  elsif source.type = 'direct' and '#' = any (event_types) then
+    perform postbag.refuse('PB002', 'eventTypes must be given with an exchange of type direct, which knows no patterns, got #');
+  end if;
+  select given.type into wrong from unnest(event_types) as given (type) where given.type is null or length(given.type) > 255 limit 1;
+  if found then
+    perform postbag.refuse('PB002', format('eventTypes must be at most 255 characters each, got %s', coalesce(length(wrong)::text, 'null')));
+  elsif jsonb_typeof(filter) <> 'object' or filter - '{headers,body}'::text[] <> '{}' or jsonb_typeof(filter -> 'headers') <> 'object' then
+    perform postbag.refuse('PB002', format('filter must be {"headers": {…}, "body": …}, got %s', left(filter::text, 80)));
+  elsif not postbag.is_string_map(coalesce(headers, '{}')) then
+    perform postbag.refuse('PB002', format('headers must be an object of strings, got %s', left(headers::text, 80)));
+  elsif not postbag.is_string_map(coalesce(metadata, '{}')) then
+    perform postbag.refuse('PB002', format('metadata must be an object of strings, got %s', left(metadata::text, 80)));
+  elsif exists (
+    select from unnest(retries) as pause (length)
+    where pause.length is null or pause.length not between interval '0 s' and interval '604800 s'
+  ) then
+    perform postbag.refuse('PB002', format('retries must be between 0 and 604800 seconds each, got %L', retries));
+  end if;
+end
+$$;
+--! EndIncluded functions/check_endpoint.sql
 --! Included functions/count_messages.sql
 /* postbag.count_messages: count a queue's messages by state, at most 1,000,000 of them (all, where the queue limits them), or give back
  * the last count while it is fresh: a count of 10,000 messages or more is good for 20 times as long as it took, so that looking costs 5 %
@@ -352,6 +391,149 @@ begin
 end
 $$;
 --! EndIncluded functions/count_messages.sql
+--! Included functions/create_queue.sql
+/* postbag.create_queue: create a queue, or replace the whole configuration of the one that has this name: what is not given (null) gets what
+ * the most specific policy that matches its name says (functions/settings_of.sql), else its built-in default
+ * (functions/queue_settings.sql). `without` names settings that the queue is to have none of, whatever policies say: '{ttl}', say.
+ * Its messages stay, and so does its pause. A new queue has created_at = updated_at.
+ * What each setting means: QueueConfig in src/wire.ts. A volatile queue cannot become a durable one or the reverse: its messages are
+ * stored elsewhere.
+ * Two callers at once: both succeed, and the configuration of the later one stands. While a change of policies is being made, it is
+ * waited for (and in a transaction at repeatable read, one that was made since it began ends it with a serialization failure). */
+create or replace function postbag.create_queue(
+  queue text,
+  lease interval default null,
+  delay interval default null,
+  max_priority integer default null,
+  dedup_window interval default null,
+  now timestamptz default clock_timestamp(),
+  delivery_order text default null,
+  group_mode text default null,
+  ttl interval default null,
+  max_attempts integer default null,
+  retry_delay interval default null,
+  retry_backoff text default null,
+  retry_max_delay interval default null,
+  retry_jitter double precision default null,
+  dead_letter_queue text default null,
+  dead_letter_retention interval default null,
+  dedup_by text default null,
+  dedup_scope text default null,
+  max_messages bigint default null,
+  max_bytes bigint default null,
+  overflow text default null,
+  max_in_flight integer default null,
+  rate double precision default null,
+  burst integer default null,
+  group_rate double precision default null,
+  group_burst integer default null,
+  durability text default null,
+  without text[] default '{}',
+  dead_letter_exchange text default null,
+  dead_letter_routing_key text default null
+)
+returns setof postbag.queue_info
+language plpgsql
+-- How intervals are written down must not depend on the session.
+set intervalstyle = 'postgres'
+as $$
+declare
+  given constant jsonb := jsonb_strip_nulls(jsonb_build_object(
+    'lease', lease, 'delay', delay, 'max_priority', max_priority, 'dedup_window', dedup_window, 'delivery_order', delivery_order,
+    'group_mode', group_mode, 'ttl', ttl, 'max_attempts', max_attempts, 'retry_delay', retry_delay, 'retry_backoff', retry_backoff,
+    'retry_max_delay', retry_max_delay, 'retry_jitter', retry_jitter, 'dead_letter_queue', dead_letter_queue,
+    'dead_letter_exchange', dead_letter_exchange, 'dead_letter_routing_key', dead_letter_routing_key,
+    'dead_letter_retention', dead_letter_retention, 'dedup_by', dedup_by, 'dedup_scope', dedup_scope, 'max_messages', max_messages,
+    'max_bytes', max_bytes, 'overflow', overflow, 'max_in_flight', max_in_flight, 'rate', rate, 'burst', burst,
+    'group_rate', group_rate, 'group_burst', group_burst, 'durability', durability
+  ));
+  present postbag.queue;
+  wanted postbag.queue;
+begin
+  perform postbag.check_without(create_queue.without, given);
+  -- Policies stay as they are until this transaction ends.
+  perform from postbag.policy_change for share;
+  wanted.name := create_queue.queue;
+  wanted.explicit := given || coalesce((
+    select jsonb_object_agg(none.name, null) from unnest(create_queue.without) as none (name)
+  ), '{}');
+  wanted := postbag.effective_queue(wanted);
+
+  select known.* into present from postbag.queue as known where known.name = create_queue.queue collate "C";
+  if present.is_endpoint then
+    perform postbag.refuse('PB002', format(
+      'queue "%s" must be configured as the endpoint that it is of: what its deliveries rest upon is the endpoint''s', create_queue.queue
+    ));
+  elsif present.is_volatile <> (wanted.durability = 'volatile') then
+    perform postbag.refuse('PB002', format(
+      'durability of queue "%s" must stay %s, got %L: delete the queue first, its messages are stored elsewhere',
+      create_queue.queue, case when present.is_volatile then 'volatile' else 'full or relaxed' end, wanted.durability
+    ));
+  end if;
+  perform postbag.check_dead_letters(wanted);
+  if not postbag.save_queue(wanted, create_queue.now) then
+    perform postbag.refuse('PB002', format(
+      'durability of queue "%s" cannot be changed to or from volatile: somebody else has just created it', create_queue.queue
+    ));
+  end if;
+
+  -- (On conflict alone would wait for who has changed the row and not committed yet: a send that counted, and stays open.)
+  insert into postbag.sweep (queue_id)
+  select known.queue_id from postbag.queue as known
+  where known.name = create_queue.queue collate "C" and not exists (select from postbag.sweep where sweep.queue_id = known.queue_id)
+  on conflict do nothing;
+  insert into postbag.tally (queue_id, counted_at, took_us, ready, leased, delayed, blocked, dead, bytes, capped, newest_id)
+  select known.queue_id, '-infinity', 0, 0, 0, 0, 0, 0, 0, false, 0
+  from postbag.queue as known
+  where known.name = create_queue.queue collate "C" and not exists (select from postbag.tally where tally.queue_id = known.queue_id)
+  on conflict do nothing;
+  -- More of it may be available than before.
+  perform postbag.wake(create_queue.queue);
+
+  return query select info.* from postbag.queue_info as info where info.name = create_queue.queue collate "C";
+end
+$$;
+--! EndIncluded functions/create_queue.sql
+--! Included functions/delete_exchange.sql
+/* postbag.delete_exchange: delete an exchange and its bindings, those from it and those to it; returns how many. PB010 if there is none of
+ * that name; PB012 if an endpoint takes from it, and with if_unused if something is bound to it. Where it was an alternate, there is none from now on. Beside a publish
+ * that has not ended: that one still goes where it went. */
+create or replace function postbag.delete_exchange(exchange text, if_unused boolean default false)
+returns bigint
+language plpgsql
+as $$
+declare
+  doomed constant postbag.exchange := postbag.exchange_named(delete_exchange.exchange);
+  taker text;
+  gone bigint;
+begin
+  -- (So that nobody binds to it meanwhile.)
+  perform from postbag.exchange as known where known.exchange_id = doomed.exchange_id for update;
+  if not found then
+    -- Another deletion came first while this one waited for it.
+    perform postbag.exchange_named(delete_exchange.exchange);
+  end if;
+  -- (In one order: else two that are bound to each other, deleted at once, wait for each other.)
+  perform from postbag.binding
+  where binding.exchange_id = doomed.exchange_id or binding.target_id = doomed.exchange_id
+  order by binding.binding_id
+  for update;
+  select own.name into taker from postbag.endpoint as own where own.exchange = doomed.name order by own.name limit 1;
+  if taker is not null then
+    perform postbag.refuse('PB012', format(
+      'exchange "%s" must have no endpoints to be deleted, got "%s": delete that first, or let it take from another', doomed.name, taker
+    ));
+  elsif if_unused and exists (select from postbag.binding where binding.exchange_id = doomed.exchange_id) then
+    perform postbag.refuse('PB012', format('exchange "%s" must have no bindings to be deleted with ifUnused, got some', doomed.name));
+  end if;
+  select count(*) into gone
+  from postbag.binding
+  where binding.exchange_id = doomed.exchange_id or binding.target_id = doomed.exchange_id;
+  delete from postbag.exchange as known where known.exchange_id = doomed.exchange_id;
+  return gone;
+end
+$$;
+--! EndIncluded functions/delete_exchange.sql
 --! Included functions/delete_queue.sql
 /* postbag.delete_queue: delete a queue and all its messages, leased ones too; returns how many messages went with it.
  * PB001 if there is none of that name. A receipt of the queue is worth nothing afterwards.
@@ -1037,7 +1219,7 @@ begin
     );
     return;
   end if;
-  if current_setting('transaction_isolation') = 'read committed' then
+  if current_setting('transaction_isolation') = 'read committed' and current_setting('transaction_read_only') = 'off' then
     perform postbag.tidy(source, 1000, redrive.now);
   end if;
   perform postbag.check_redrive(source, redrive.ids, redrive.target, redrive.headers, redrive.reason, redrive.max_messages, redrive.rate);
@@ -1933,6 +2115,209 @@ begin
 end
 $$;
 --! EndIncluded functions/send_reply.sql
+--! Included functions/set_endpoint.sql
+/* postbag.set_endpoint: create an endpoint, or replace the whole configuration of the one that has this name, but its secrets, if none are given.
+ * From now on, what is published to `exchange` with a routing key that one of the event types fits is delivered to the URL.
+ *   event_types    patterns as those of topic exchanges: '#' is everything, and all that there is of an exchange of type fanout; one of type
+ *                  direct knows no patterns
+ *   filter         {"headers": {…}, "body": {…}}: only events whose headers and JSON body contain all that
+ *   headers        of the requests: {"name": "value"}
+ *   retries        how long to wait after each failed attempt; as the specification of Standard Webhooks recommends by default
+ *   rate, burst, concurrency   as rate, burst and max_in_flight of postbag.create_queue
+ *   ordering       'group': events of a group are delivered one after the other, each after the one before it has arrived or failed for good;
+ *                  'endpoint': all are, whatever their groups; 'none'
+ *   secrets        what src/webhooks/secrets.ts makes of them; needed for a new one
+ *   first_secrets  the same, but an endpoint that has secrets keeps them
+ *
+ * An endpoint is a queue, webhooks.<name>, with all that a queue can do: its deliveries are leased messages, those that failed for good are its dead
+ * letters; it can be looked at, paused, redriven and purged. What deliveries rest upon (their order, attempts and dead letters) is the endpoint's,
+ * whatever policies say; they may set a time to live, limits of length and a rate. PB002, PB010. */
+create or replace function postbag.set_endpoint(
+  endpoint text,
+  url text,
+  exchange text,
+  event_types text[] default '{#}',
+  application text default null,
+  filter jsonb default null,
+  headers jsonb default '{}',
+  description text default null,
+  metadata jsonb default '{}',
+  timeout interval default '15 s',
+  retries interval[] default '{5 s,5 min,30 min,2 h,5 h,10 h,14 h,20 h,24 h}',
+  rate double precision default null,
+  burst integer default null,
+  concurrency integer default 10,
+  ordering text default 'none',
+  secrets jsonb default null,
+  first_secrets jsonb default null,
+  now timestamptz default clock_timestamp()
+)
+returns setof postbag.endpoint_info
+language plpgsql
+as $$
+declare
+  source constant postbag.exchange := postbag.exchange_named(set_endpoint.exchange);
+  queue_name constant text collate "C" := 'webhooks.' || set_endpoint.endpoint;
+  present postbag.endpoint;
+  own_id bigint;
+begin
+  -- (As the import does, which comes to exchanges only then.)
+  perform from postbag.policy_change for share;
+  -- (Where it is published what happens to endpoints.)
+  insert into postbag.exchange (name, type, created_at) values ('postbag', 'topic', set_endpoint.now) on conflict (name) do nothing;
+  perform postbag.check_endpoint(source, event_types, filter, headers, metadata, retries);
+  if ordering is null or ordering not in ('none', 'group', 'endpoint') then
+    perform postbag.refuse('PB002', format('order must be none, group or endpoint, got %s', coalesce(ordering, 'null')));
+  end if;
+  -- (Else nobody configures it.)
+  update postbag.queue as known set is_endpoint = false where known.name = queue_name and known.is_endpoint;
+  perform postbag.create_queue(
+    queue_name,
+    lease => set_endpoint.timeout + interval '45 s',
+    group_mode => case when ordering = 'none' then 'fair' else 'ordered' end,
+    delivery_order => 'fifo', max_priority => 0, delay => '0 s', dedup_by => 'id', dedup_scope => 'queue',
+    without => '{max_attempts,dead_letter_queue,dead_letter_exchange,dead_letter_routing_key,group_rate,group_burst}',
+    max_in_flight => set_endpoint.concurrency, rate => set_endpoint.rate, burst => set_endpoint.burst,
+    now => set_endpoint.now
+  );
+  update postbag.queue as known set is_endpoint = true, is_one_group = ordering = 'endpoint' where known.name = queue_name returning known.queue_id into own_id;
+  select known.* into present from postbag.endpoint as known where known.queue_id = own_id for update;
+  if coalesce(set_endpoint.secrets, present.secrets, set_endpoint.first_secrets) is null then
+    perform postbag.refuse('PB002', 'secrets must be given for a new endpoint, got none');
+  end if;
+
+  insert into postbag.endpoint as known (
+    queue_id, name, application, url, exchange, event_types, filter, headers, description, metadata, timeout, retries, secrets,
+    created_at, updated_at
+  )
+  values (
+    own_id, set_endpoint.endpoint, set_endpoint.application, set_endpoint.url, source.name, set_endpoint.event_types,
+    set_endpoint.filter, coalesce(set_endpoint.headers, '{}'), set_endpoint.description, coalesce(set_endpoint.metadata, '{}'),
+    set_endpoint.timeout, set_endpoint.retries, coalesce(set_endpoint.secrets, present.secrets, set_endpoint.first_secrets),
+    set_endpoint.now, set_endpoint.now
+  )
+  on conflict (queue_id) do update set
+    application = excluded.application,
+    url = excluded.url,
+    exchange = excluded.exchange,
+    event_types = excluded.event_types,
+    filter = excluded.filter,
+    headers = excluded.headers,
+    description = excluded.description,
+    metadata = excluded.metadata,
+    timeout = excluded.timeout,
+    retries = excluded.retries,
+    secrets = excluded.secrets,
+    updated_at = greatest(excluded.updated_at, known.created_at + interval '1 microsecond');
+  insert into postbag.endpoint_health (queue_id) values (own_id) on conflict do nothing;
+  perform postbag.bind_endpoint(own_id);
+  return query select info.* from postbag.endpoint_info as info where info.name = set_endpoint.endpoint collate "C";
+end
+$$;
+--! EndIncluded functions/set_endpoint.sql
+--! Included functions/settle_deliveries.sql
+/* postbag.settle_deliveries: what came of deliveries, all of a batch in one step. `results` is a JSON array of 1 to 1000 objects:
+ *   endpoint, url, receipt   as claimed: what the attempts at another URL than the present one say of the endpoint does not count
+ *   outcome                  'delivered' | 'failed' | 'untried' (nobody made the request: the attempt does not count, and is not noted)
+ *   startedAt, millis        when the attempt began, and how long it took
+ *   status, responseHeaders, responseBody   what the receiver answered
+ *   error, detail            what went wrong, if it did not answer or not well
+ *   retryAfterSeconds        how long the whole endpoint shall rest, because the receiver has asked for it
+ *   isGone                   whether the endpoint shall be disabled, because the receiver said that it is gone (410)
+ * One row per result: what became of the receipt, as for postbag.ack. What is said of a message that is not there any more is not noted, and does not
+ * count: it may have been another endpoint's, of the same name.
+ *
+ * A failed delivery is tried again after the endpoint's pause for that attempt, and up to a fifth longer; after the last it is a dead letter.
+ * An endpoint that fails again and again rests, and is disabled at last (functions/note_health.sql). */
+create or replace function postbag.settle_deliveries(results jsonb, now timestamptz default clock_timestamp())
+returns table (receipt text, outcome text)
+language plpgsql
+set enable_seqscan = off
+as $$
+declare
+  target record;
+  result record;
+  settled text;
+  noted jsonb[] := '{}';
+begin
+  if jsonb_typeof(results) is distinct from 'array' or jsonb_array_length(results) not between 1 and 1000 then
+    perform postbag.refuse('PB002', 'results must be an array of 1 to 1000 objects');
+  end if;
+  -- In the order of their queues, as every statement on several queues.
+  for target in
+    select
+      own.queue_id, own.retries, own.url, 'webhooks.' || own.name as queue, jsonb_agg(given.value order by given.place) as results,
+      jsonb_agg(given.value) filter (
+        where coalesce(given.value ->> 'url', own.url) = own.url
+          and exists (
+            select from postbag.message
+            where message.queue_id = own.queue_id and message.message_id = (postbag.claim_of(given.value ->> 'receipt'))[1]
+          )
+      ) as present_results
+    from jsonb_array_elements(results) with ordinality as given (value, place)
+    join postbag.endpoint as own on own.name = given.value ->> 'endpoint'
+    group by own.queue_id
+    order by own.queue_id
+  loop
+    for result in
+      select
+        given.value ->> 'receipt' as receipt, given.value ->> 'outcome' as outcome, given.value as told,
+        claim.parts[1] as message_id, claim.parts[2]::integer as attempts,
+        given.value ->> 'outcome' <> 'untried' as is_tried,
+        claim.parts[2] > cardinality(target.retries)
+          or coalesce((given.value ->> 'isGone')::boolean, false) and coalesce(given.value ->> 'url', target.url) = target.url as is_over,
+        message.message_id is not null as is_there, message.body_id, message.type
+      from jsonb_array_elements(target.results) with ordinality as given (value, place)
+      cross join lateral (select postbag.claim_of(given.value ->> 'receipt') as parts) as claim
+      left join lateral (
+        select known.message_id, known.body_id, known.type from postbag.message as known
+        where known.queue_id = target.queue_id and known.message_id = claim.parts[1] limit 1
+      ) as message on true
+      order by claim.parts[1]
+    loop
+      if result.outcome = 'delivered' then
+        select done.outcome into settled
+        from postbag.ack(target.queue, jsonb_build_array(result.receipt), now => settle_deliveries.now) as done;
+      else
+        select done.outcome into settled
+        from postbag.nack(
+          target.queue, jsonb_build_array(result.receipt),
+          delay => case
+            when not result.is_tried then interval '1 s'
+            when not result.is_over then target.retries[result.attempts] * (1 + random() / 5)
+          end,
+          error => case when result.is_tried then postbag.failure_of(result.told) end,
+          dead_letter => result.is_tried and result.is_over, untried => not result.is_tried, now => settle_deliveries.now
+        ) as done;
+      end if;
+      receipt := result.receipt;
+      outcome := settled;
+      return next;
+      if result.is_tried and result.is_there then
+        noted := array_append(noted, result.told || jsonb_build_object(
+          'queueId', target.queue_id, 'messageId', result.message_id, 'bodyId', result.body_id, 'type', result.type, 'number', result.attempts
+        ));
+      end if;
+    end loop;
+    if target.present_results is not null then
+      perform postbag.note_health(target.queue_id, target.present_results, settle_deliveries.now);
+    end if;
+  end loop;
+
+  insert into postbag.attempt (
+    queue_id, message_id, body_id, type, number, started_at, millis, outcome, status, error, detail, response_headers, response_body
+  )
+  select
+    made."queueId", made."messageId", made."bodyId", made.type, made.number, made."startedAt", made.millis, made.outcome, made.status,
+    made.error, left(made.detail, 1000), made."responseHeaders", left(made."responseBody", 4096)
+  from unnest(noted) as note
+  cross join lateral jsonb_to_record(note) as made (
+    "queueId" bigint, "messageId" bigint, "bodyId" bigint, type text, number integer, "startedAt" timestamptz, millis integer,
+    outcome text, status integer, error text, detail text, "responseHeaders" jsonb, "responseBody" text
+  );
+end
+$$;
+--! EndIncluded functions/settle_deliveries.sql
 --! Included functions/tick.sql
 /* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
  * session counted in the second before, and see to the queue's being tidied (functions/tidy_now_and_then.sql), so that removing what has expired

@@ -142,6 +142,32 @@ describe('an endpoint that fails', () => {
     assert.deepEqual(await publishBatch(pool, one.exchange, [{ body: 3 }]), [1])
   })
 
+  test('that has moved since is not disabled because its old receiver is gone, and the delivery goes to the new one', async () => {
+    const one = await newEndpoint(pool, { retries: ['5 s'] })
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+    const claimed = await claimOf(pool, one.endpoint, at(0))
+    await one.set({ retries: ['5 s'], url: 'https://example.com/moved' })
+
+    await settle(pool, claimed, { ...failed, status: 410, isGone: true }, at(1))
+
+    assert.equal((await one.describe())['state'], 'enabled')
+    assert.equal(only(await claimOf(pool, one.endpoint, at(60))).url, 'https://example.com/moved')
+  })
+
+  test('that was made anew under an old name hears nothing of what came of the old one’s deliveries', async () => {
+    const old = await newEndpoint(pool)
+    await publishBatch(pool, old.exchange, [{ body: 1 }])
+    const claimed = await claimOf(pool, old.endpoint, at(0))
+    await call(pool, 'delete_endpoint', { endpoint: old.endpoint })
+    await old.set({ application: 'another' })
+
+    const settled = await settle(pool, claimed, { ...failed, status: 410, isGone: true, responseBody: 'mine' }, at(1))
+
+    assert.equal(only(settled).outcome, 'message_gone')
+    assert.equal((await old.describe())['state'], 'enabled')
+    assert.deepEqual(await old.attempts(), [])
+  })
+
   test('is disabled after five days of nothing else, and not before', async () => {
     const one = await newEndpoint(pool, { retries: Array(20).fill('1 day') })
     await publishBatch(pool, one.exchange, [{ body: 1 }])

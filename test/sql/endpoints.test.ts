@@ -91,6 +91,35 @@ describe('an endpoint', () => {
     })
   }
 
+  for (const [type, event_types, error] of [
+    ['fanout', ['order.#'], /eventTypes must be left out with an exchange of type fanout.*got order\.#/],
+    ['direct', ['order', '#'], /eventTypes must be given with an exchange of type direct/],
+  ] as const) {
+    test(`of a ${type} exchange with the types ${event_types.join()} is refused, as those would say nothing`, async () => {
+      const exchange = await newExchange(pool, type)
+
+      await assert.rejects(newEndpoint(pool, { event_types }, exchange), error)
+    })
+  }
+
+  test('keeps its queue as it needs it, and its exchange', async () => {
+    const one = await newEndpoint(pool, { timeout: '60 s' })
+    const [queue, exchange] = [`webhooks.${one.endpoint}`, one.exchange]
+
+    await assert.rejects(call(pool, 'create_queue', { queue, max_messages: 10 }), {
+      code: 'PB002',
+      message: /must be configured as the endpoint/,
+    })
+    await assert.rejects(call(pool, 'delete_exchange', { exchange }), {
+      code: 'PB012',
+      message: `exchange "${exchange}" must have no endpoints to be deleted, got "${one.endpoint}": delete that first, or let it take from another`,
+    })
+
+    assert.equal(only(await one.set({ timeout: '30 s' }))['timeout_seconds'], 30)
+    await call(pool, 'delete_endpoint', { endpoint: one.endpoint })
+    await call(pool, 'delete_exchange', { exchange })
+  })
+
   test('that two make at the same time has the secret of the one that was first, and the other is told that it was there', async () => {
     const exchange = await newExchange(pool, 'topic')
     const first = await db.connect()
