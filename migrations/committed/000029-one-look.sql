@@ -1,5 +1,5 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:2af7d59dec4c5cdf3566ced89395c6aec39cd611
+--! Hash: sha1:838667496c10be354081e81d302416dda8029afe
 --! Message: one-look
 
 --! split: 1-current.sql
@@ -311,6 +311,199 @@ begin
 end
 $$;
 --! EndIncluded functions/check_endpoint.sql
+--! Included functions/claim_deliveries.sql
+/* postbag.claim_deliveries: lease up to `most` deliveries (1 to 1000) of all endpoints, each with what the request needs. Who claims makes the
+ * requests outside of any transaction, and settles all of them with postbag.settle_deliveries before leased_until.
+ *
+ * Goes from one endpoint that has messages to the next, by the index of claims, and takes of each endpoint no more than a fair share. What an
+ * endpoint has waiting costs the others nothing, and one that rests, is paused, empty or busy costs a look. The last row has nothing but
+ * `next`, if there may be more at once: the `after` of the next call.
+ *
+ * So that those who may keep a deliverer waiting do not keep it from the others, each endpoint has a standing:
+ *   unproven    it has never been delivered to, or the last attempt failed
+ *   slow        its answers take long
+ *   untrusted   it is neither, but does not stand in `trusted`: who claims says whom alone it trusts just now (by default everybody)
+ *   trusted     all others
+ * One that is unproven or untrusted has one delivery at a time; of all that are not trusted, at most `most_doubtful` are claimed (0 or more; by
+ * default `most`); when so many are, the claim ends, so that the others are not kept waiting by it. Those that are `avoided` are passed over:
+ * who claims knows that they do not answer.
+ * Of an endpoint that has rested because it failed, one delivery is a probe: the others follow when it has arrived.
+ * Of an endpoint with an order each group has one delivery under way, its first: who claims makes all requests side by side. What nobody could name
+ * the first of (functions/apply_group_changes.sql) is put in order when this transaction commits, which wakes who delivers. */
+create or replace function postbag.claim_deliveries(
+  most integer default 100,
+  after bigint default null,
+  most_doubtful integer default null,
+  avoided text[] default '{}',
+  trusted text[] default null,
+  now timestamptz default clock_timestamp()
+)
+returns table (
+  endpoint text, url text, request_headers jsonb, timeout_seconds double precision, secrets jsonb, receipt text, id text, event_id text,
+  attempts integer, body text, encoding text, type text, content_type text, headers jsonb, sent_at timestamptz, leased_until timestamptz,
+  standing text, next bigint
+)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  -- Queues looked at in one call.
+  most_looked_at constant integer := 1000;
+  probe_time constant interval := '2 min';
+  -- (As objects, in which a name is found without looking at all of them.)
+  who_is_avoided constant jsonb := jsonb_object(array_remove(avoided, null), array_remove(avoided, null));
+  who_is_trusted constant jsonb := jsonb_object(array_remove(trusted, null), array_remove(trusted, null));
+  room integer := most;
+  room_for_doubtful integer := least(coalesce(most_doubtful, most), most);
+  -- Of one endpoint at a time.
+  share constant integer := greatest(most / 4, 1);
+  share_of_doubtful constant integer := greatest(room_for_doubtful / 16, 1);
+  target record;
+  most_in_flight integer;
+  in_flight integer;
+  taken integer;
+  got_now integer;
+  claimed integer;
+  position bigint;
+  -- Whether all were looked at, and whether one of them was given its share only.
+  is_over boolean := true;
+  is_cut boolean := false;
+begin
+  if most is null or most not between 1 and 1000 then
+    perform postbag.refuse('PB002', format('most must be between 1 and 1000, got %s', coalesce(most::text, 'null')));
+  elsif most_doubtful < 0 then
+    perform postbag.refuse('PB002', format('mostDoubtful must be 0 or more, got %s', most_doubtful));
+  end if;
+  if has_table_privilege('postbag.group_pending'::regclass, 'select') then
+    perform postbag.settle_pending(unordered.queue_id, claim_deliveries.now)
+    from (
+      select distinct waiting.queue_id
+      from (
+        select pending.queue_id
+        from postbag.group_pending as pending
+        cross join lateral (
+          select from postbag.endpoint where endpoint.queue_id = pending.queue_id and endpoint.disabled_at is null limit 1
+        ) as own
+        limit most_looked_at
+      ) as waiting
+    ) as unordered;
+  end if;
+  for target in
+    -- One place after the other, as far as the loop goes: of a queue with messages, if that is an endpoint; else before the next endpoint, so
+    -- that queues that are none are passed over, however many they are.
+    with recursive place as (
+      select 0 as number, coalesce(after, 0) as queue_id, false as is_endpoint, null::timestamptz as available_at
+      union all
+      select
+        place.number + 1,
+        case when own.queue_id = ready.queue_id then own.queue_id else own.queue_id - 1 end,
+        own.queue_id = ready.queue_id,
+        ready.available_at
+      from place
+      cross join lateral (
+        select message.queue_id, message.available_at
+        from postbag.message
+        where message.queue_id > place.queue_id and message.available_at < 'infinity'
+        order by message.queue_id, message.priority, message.available_at, message.message_id
+        limit 1
+      ) as ready
+      cross join lateral (
+        select endpoint.queue_id from postbag.endpoint where endpoint.queue_id >= ready.queue_id order by endpoint.queue_id limit 1
+      ) as own
+      where place.number < most_looked_at
+    )
+    select
+      place.number, place.queue_id, queue.name as queue, queue.group_mode = 'ordered' as is_ordered, own.name, own.url, own.headers,
+      extract(epoch from own.timeout)::double precision as timeout_seconds,
+      own.secrets, queue.max_in_flight, health.failures, health.resting_until,
+      case
+        when not health.is_proven then 'unproven'
+        when health.is_slow then 'slow'
+        when not who_is_trusted ? own.name then 'untrusted'
+        else 'trusted'
+      end as standing,
+      ready.is_ready
+    from place
+    left join postbag.endpoint as own on own.queue_id = place.queue_id
+    left join postbag.queue on queue.queue_id = own.queue_id
+    left join postbag.endpoint_health as health on health.queue_id = own.queue_id
+    cross join lateral (
+      select coalesce(
+        place.is_endpoint
+          and place.available_at <= claim_deliveries.now
+          and own.disabled_at is null
+          and not queue.paused
+          and (health.resting_until is null or health.resting_until <= claim_deliveries.now)
+          and not who_is_avoided ? own.name,
+        false
+      ) as is_ready
+    ) as ready
+    -- (The last place comes in any case, because it says that there may be more.)
+    where ready.is_ready or place.number = most_looked_at
+  loop
+    position := target.queue_id;
+    is_over := target.number < most_looked_at;
+    continue when not target.is_ready or target.standing <> 'trusted' and room_for_doubtful <= 0;
+    -- One that was deleted since the loop began takes nobody's deliveries along.
+    continue when not exists (select from postbag.queue as known where known.queue_id = target.queue_id);
+    most_in_flight := case when target.standing in ('trusted', 'slow') then target.max_in_flight else 1 end;
+    select count(*) into in_flight
+    from (
+      select from postbag.message
+      where message.queue_id = target.queue_id and message.in_flight_until > claim_deliveries.now
+      order by message.in_flight_until
+      limit most_in_flight
+    ) as under_way;
+    taken := least(
+      most_in_flight - in_flight,
+      case when target.standing = 'trusted' then least(room, share) else least(room_for_doubtful, share_of_doubtful) end
+    );
+    continue when taken <= 0;
+    if target.resting_until is not null and target.failures > 0 then
+      -- One of those that come at the same time has the probe.
+      update postbag.endpoint_health as health set resting_until = claim_deliveries.now + probe_time, resting_since = null
+      where health.queue_id = target.queue_id and health.resting_until = target.resting_until;
+      continue when not found;
+      taken := 1;
+    end if;
+
+    claimed := 0;
+    for turn_of_endpoint in 1 .. case when target.is_ordered then taken else 1 end loop
+      return query
+        select
+          target.name, target.url, target.headers, target.timeout_seconds,
+          (
+            select jsonb_agg(secret.value order by secret.number)
+            from jsonb_array_elements(target.secrets) with ordinality as secret (value, number)
+            where secret.value ->> 'until' is null or (secret.value ->> 'until')::timestamptz > claim_deliveries.now
+          ),
+          got.receipt, got.id, postbag.event_id_of(target.queue_id, got.id),
+          got.attempts, got.body, got.encoding, got.type, got.content_type, got.headers, got.sent_at, got.leased_until,
+          target.standing, null::bigint
+        from postbag.receive(target.queue, case when target.is_ordered then 1 else taken end, now => claim_deliveries.now) as got;
+      get diagnostics got_now = row_count;
+      claimed := claimed + got_now;
+      exit when got_now = 0;
+    end loop;
+    is_cut := is_cut or claimed = taken and claimed < most_in_flight - in_flight;
+    room := room - claimed;
+    room_for_doubtful := least(room, room_for_doubtful - case when target.standing = 'trusted' then 0 else claimed end);
+    is_over := is_over and room > 0 and (room_for_doubtful > 0 or target.standing = 'trusted');
+    exit when not is_over;
+  end loop;
+  if not is_over or is_cut then
+    claim_deliveries.next := case when is_over then 0 else position end;
+    return next;
+  end if;
+end
+$$;
+--! EndIncluded functions/claim_deliveries.sql
 --! Included functions/count_messages.sql
 /* postbag.count_messages: count a queue's messages by state, at most 1,000,000 of them (all, where the queue limits them), or give back
  * the last count while it is fresh: a count of 10,000 messages or more is good for 20 times as long as it took, so that looking costs 5 %
@@ -572,6 +765,35 @@ begin
 end
 $$;
 --! EndIncluded functions/delete_queue.sql
+--! Included functions/enable_endpoint.sql
+/* postbag.enable_endpoint: deliver to an endpoint again that was disabled, and what is published from now on; and let it rest no longer. PB014. */
+create or replace function postbag.enable_endpoint(endpoint text, now timestamptz default clock_timestamp())
+returns setof postbag.endpoint_info
+language plpgsql
+as $$
+declare
+  own postbag.endpoint := postbag.endpoint_named(enable_endpoint.endpoint);
+begin
+  -- (After its queue, as who deletes it, and before its health, as who disables it.)
+  perform from postbag.queue as known where known.queue_id = own.queue_id for key share;
+  perform from postbag.endpoint as known where known.queue_id = own.queue_id for update;
+  if not found then
+    -- It has been deleted meanwhile.
+    perform postbag.endpoint_named(enable_endpoint.endpoint);
+  end if;
+  update postbag.endpoint as known
+  set disabled_at = null, disabled_because = null,
+    updated_at = greatest(enable_endpoint.now, known.created_at + interval '1 microsecond')
+  where known.queue_id = own.queue_id and known.disabled_at is not null;
+  update postbag.endpoint_health as health
+  set failures = 0, failing_since = null, resting_until = null
+  where health.queue_id = own.queue_id and (health.failures > 0 or health.resting_until is not null);
+  perform postbag.bind_endpoint(own.queue_id);
+  perform postbag.wake('webhooks.' || own.name);
+  return query select info.* from postbag.endpoint_info as info where info.name = own.name collate "C";
+end
+$$;
+--! EndIncluded functions/enable_endpoint.sql
 --! Included functions/fetch_reply.sql
 /* postbag.fetch_reply: the reply to a request, by the id that postbag.request gave; as often as one likes, until its time is over. One row:
  * state 'pending' while nobody has replied, then 'replied'. PB006 if no reply is awaited under this id (any more). Changes nothing, never
@@ -870,6 +1092,87 @@ language sql
 volatile
 return nextval('postbag.volatile_message_id') + postbag.volatile_era();
 --! EndIncluded functions/next_volatile_id.sql
+--! Included functions/note_health.sql
+/* postbag.note_health: what the results of a batch (functions/settle_deliveries.sql) say of an endpoint: whether it is well, rests, or is disabled,
+ * and whether its answers take long. The one that began last has the last word; for how long they take, all of them together. Those that had
+ * begun before the answers came for which it rests may make that rest longer, not end it. Writes nothing for one that was well and is. */
+create or replace function postbag.note_health(own_id bigint, results jsonb, now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  failures_until_rest constant integer := 5;
+  shortest_rest constant interval := '10 s';
+  longest_rest constant interval := '10 min';
+  longest_asked_rest constant interval := '1 h';
+  longest_failing constant interval := '5 days';
+  -- An endpoint is slow when answers take longer than the one, and until they take less than the other.
+  slow_millis constant integer := 1000;
+  prompt_millis constant integer := 500;
+  known postbag.endpoint_health;
+  told record;
+  takes_long boolean;
+  is_late boolean;
+begin
+  select
+    count(*) filter (where given.value ->> 'outcome' = 'failed') as failed,
+    (array_agg(given.value ->> 'outcome' order by given.value ->> 'startedAt' desc))[1] = 'delivered' as is_well,
+    max((given.value ->> 'startedAt')::timestamptz) as began_at,
+    max((given.value ->> 'startedAt')::timestamptz + (given.value ->> 'millis')::integer * interval '1 ms')
+      filter (where given.value ->> 'outcome' = 'failed') as failed_at,
+    avg((given.value ->> 'millis')::integer) as millis,
+    max((given.value ->> 'retryAfterSeconds')::double precision) as asked,
+    bool_or((given.value ->> 'isGone')::boolean) as is_gone
+  into told
+  from jsonb_array_elements(results) as given
+  where given.value ->> 'outcome' <> 'untried';
+  select health.* into known from postbag.endpoint_health as health where health.queue_id = own_id;
+  if told.is_gone then
+    perform postbag.disable_endpoint((select own.name from postbag.endpoint as own where own.queue_id = own_id), 'gone', note_health.now);
+  end if;
+  if told.is_well is null then
+    -- A probe that nobody made can be made by the next.
+    update postbag.endpoint_health as health set resting_until = note_health.now
+    where health.queue_id = own_id and health.failures > 0 and health.resting_since is null and health.resting_until > note_health.now;
+    return;
+  end if;
+  takes_long := told.millis > case when known.is_slow then prompt_millis else slow_millis end;
+  if told.is_well and known.is_proven and known.is_slow = takes_long and known.failures = 0 and known.resting_until is null
+    and told.asked is null
+  then
+    return;
+  end if;
+
+  if known.failing_since <= note_health.now - longest_failing then
+    -- (As it may be disabled: in the order in which it is enabled.)
+    perform from postbag.endpoint as own where own.queue_id = own_id for update;
+  end if;
+  -- (As it is when those who are settling others are done.)
+  select health.* into known from postbag.endpoint_health as health where health.queue_id = own_id for update;
+  is_late := coalesce(known.resting_until > note_health.now and told.began_at <= known.resting_since, false);
+  update postbag.endpoint_health as health
+  set
+    failures = case when told.is_well and not is_late then 0 else health.failures + told.failed end,
+    is_proven = told.is_well and (health.is_proven or not is_late),
+    is_slow = takes_long,
+    failing_since = case when is_late or not told.is_well then coalesce(health.failing_since, note_health.now) end,
+    resting_since = case when is_late then greatest(health.resting_since, told.failed_at) else told.failed_at end,
+    resting_until = greatest(
+      case when is_late then health.resting_until end,
+      case when told.asked > 0 then note_health.now + least(make_interval(secs => least(told.asked, 86400)), longest_asked_rest) end,
+      case
+        when not told.is_well and health.failures + told.failed >= failures_until_rest then
+          note_health.now + least(shortest_rest * 2 ^ least(health.failures + told.failed - failures_until_rest, 10), longest_rest)
+      end
+    )
+  where health.queue_id = own_id
+  returning health.* into known;
+  if known.failing_since <= note_health.now - longest_failing then
+    perform postbag.disable_endpoint((select own.name from postbag.endpoint as own where own.queue_id = own_id), 'failing', note_health.now);
+  end if;
+end
+$$;
+--! EndIncluded functions/note_health.sql
 --! Included functions/outbox_trigger.sql
 /* postbag.outbox_trigger: what a statement changes in a table is sent to a queue, in the statement's transaction: one message per row, in the
  * order in which the rows were changed; all of them, or the statement fails. postbag.send_changes makes its triggers; by hand:
@@ -1423,13 +1726,14 @@ $$;
 --! EndIncluded functions/request.sql
 --! Included functions/resend.sql
 /* postbag.resend: deliver an event to an endpoint once more, whatever came of it before: the id of the new delivery. Receivers see the same
- * webhook-id. PB014; PB015 if the event is not kept any more. */
+ * webhook-id. PB014; PB015 if the event is not kept any more; PB004 if the endpoint's queue is full. */
 create or replace function postbag.resend(endpoint text, event_id text, now timestamptz default clock_timestamp())
 returns text
 language plpgsql
 as $$
 declare
   own constant postbag.endpoint := postbag.endpoint_named(resend.endpoint);
+  target constant postbag.queue := postbag.queue_named('webhooks.' || own.name);
   event postbag.body;
   new_id bigint;
 begin
@@ -1439,13 +1743,26 @@ begin
   if event.body_id is null then
     perform postbag.refuse('PB015', format('event %s does not exist, or is not kept any more', event_id));
   end if;
-  insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, content_type, headers, body_id)
-  values (
-    own.queue_id, nextval('postbag.message_id'), resend.now, resend.now, event.encoding, event.type, event.content_type, event.headers, event.body_id
+  new_id := nextval('postbag.message_id');
+  if target.max_messages is not null or target.max_bytes is not null then
+    perform postbag.make_room(
+      target,
+      jsonb_build_array(case event.encoding
+        when 'json' then jsonb_build_object('json', event.body)
+        else jsonb_build_object('encoding', event.encoding, 'body', event.body)
+      end),
+      array[new_id], null, resend.now
+    );
+  end if;
+  insert into postbag.message (
+    queue_id, message_id, available_at, sent_at, encoding, type, content_type, headers, expires_at, ttl_ends_at, body_id
   )
-  returning message_id into new_id;
+  values (
+    target.queue_id, new_id, resend.now, resend.now, event.encoding, event.type, event.content_type, event.headers,
+    resend.now + target.ttl, resend.now + target.ttl, event.body_id
+  );
   update postbag.body
-  set queue_ids = body.queue_ids || own.queue_id, message_ids = body.message_ids || new_id,
+  set queue_ids = body.queue_ids || target.queue_id, message_ids = body.message_ids || new_id,
     -- (For who forgets it just now and waits for this row: it cannot see the new message yet.)
     kept_until = greatest(body.kept_until, resend.now + interval '1 hour')
   where body.body_id = event.body_id;
@@ -1454,6 +1771,45 @@ begin
 end
 $$;
 --! EndIncluded functions/resend.sql
+--! Included functions/rotate_secret.sql
+/* postbag.rotate_secret: from now on a new secret of an endpoint signs (sealed: made by who signs), and those before it for `overlap` longer, so that
+ * receivers have time to change: the endpoint. At most ten sign, the oldest goes. PB014, PB002. */
+create or replace function postbag.rotate_secret(
+  endpoint text, sealed text, overlap interval default '1 day', now timestamptz default clock_timestamp()
+)
+returns setof postbag.endpoint_info
+language plpgsql
+as $$
+declare
+  own constant postbag.endpoint := postbag.endpoint_named(rotate_secret.endpoint);
+begin
+  if overlap is null or overlap not between interval '0 s' and interval '604800 s' then
+    perform postbag.refuse('PB002', format('overlapSeconds must be between 0 and 604800, got %s', extract(epoch from overlap)::double precision));
+  end if;
+  update postbag.endpoint as known
+  set
+    secrets = jsonb_build_array(jsonb_build_object('sealed', sealed)) || coalesce((
+      select jsonb_agg(former.secret order by former.number)
+      from (
+        select
+          given.number,
+          given.secret || jsonb_build_object('until', least((given.secret ->> 'until')::timestamptz, rotate_secret.now + overlap)) as secret
+        from jsonb_array_elements(known.secrets) with ordinality as given (secret, number)
+        order by given.number
+        limit 9
+      ) as former
+      where (former.secret ->> 'until')::timestamptz > rotate_secret.now
+    ), '[]'),
+    updated_at = greatest(rotate_secret.now, known.created_at + interval '1 microsecond')
+  where known.queue_id = own.queue_id;
+  if not found then
+    -- It has been deleted meanwhile.
+    perform postbag.endpoint_named(rotate_secret.endpoint);
+  end if;
+  return query select info.* from postbag.endpoint_info as info where info.name = own.name collate "C";
+end
+$$;
+--! EndIncluded functions/rotate_secret.sql
 --! Included functions/route.sql
 /* postbag.route: where the messages of a publish go: a row per binding that fits, on every exchange that they come to. A message is a JSON
  * object, of which `routingKey` and `headers` count. PB010 if there is no such exchange.

@@ -28,6 +28,18 @@ describe('an endpoint that fails', () => {
     assert.deepEqual([(await one.describe())['failures'], (await claimOf(pool, one.endpoint, at(703))).length], [0, 19])
   })
 
+  test('is probed again at once where nobody made the request of the probe', async () => {
+    const one = await newEndpoint(pool, { retries: Array(20).fill('1 s') })
+    await publishBatch(pool, one.exchange, Array(5).fill({ body: 1 }))
+    await settle(pool, await claimOf(pool, one.endpoint, at(0)), failed, at(1))
+    const probe = await claimOf(pool, one.endpoint, at(60))
+    assert.equal(probe.length, 1)
+
+    await settle(pool, probe, { outcome: 'untried' }, at(61))
+
+    assert.equal((await claimOf(pool, one.endpoint, at(63))).length, 1)
+  })
+
   test('shows its breaker: closed, open while it rests, half-open until a delivery arrives', async () => {
     const one = await newEndpoint(pool, { retries: Array(50).fill('0 s') })
     const now = new Date()

@@ -187,6 +187,50 @@ describe('an endpoint', () => {
   })
 })
 
+test('an endpoint that is being deleted is not enabled or given a secret', async () => {
+  for (const [verb, args] of [
+    ['enable_endpoint', {}],
+    ['rotate_secret', { sealed: 'new' }],
+  ] as const) {
+    const { endpoint } = await newEndpoint(pool)
+    await call(pool, 'disable_endpoint', { endpoint })
+    const [deleting, other] = await Promise.all([db.connect(), db.connect()])
+    const backend = await backendOf(other)
+    await deleting.query('begin')
+    await call(deleting, 'delete_endpoint', { endpoint })
+
+    const refused = assert.rejects(call(other, verb, { endpoint, ...args }), { code: 'PB014' }, verb)
+    await waitsForLock(pool, backend)
+    await deleting.query('commit')
+
+    await refused
+  }
+})
+
+test('an endpoint that is deleted while deliveries are claimed does not keep the others from theirs', async () => {
+  const [resting, doomed, well] = [await newEndpoint(pool), await newEndpoint(pool), await newEndpoint(pool)]
+  for (const { exchange } of [resting, doomed, well]) await publishBatch(pool, exchange, Array(5).fill({ body: 1 }))
+  await settle(pool, await claimOf(pool, resting.endpoint, at(0)), { outcome: 'failed', error: 'status' }, at(1))
+  const [holder, claimer] = await Promise.all([db.connect(), db.connect()])
+  const backend = await backendOf(claimer)
+  await holder.query('begin')
+  await holder.query(
+    'select from postbag.endpoint_health join postbag.endpoint using (queue_id) where name = $1 for update of endpoint_health',
+    [resting.endpoint],
+  )
+
+  const claiming = claim(claimer, at(500))
+  await waitsForLock(pool, backend)
+  await call(pool, 'delete_endpoint', { endpoint: doomed.endpoint })
+  await holder.query('commit')
+
+  const claimed = (await claiming).map(({ endpoint }) => endpoint)
+  assert.deepEqual(
+    [resting, doomed, well].map((one) => claimed.includes(one.endpoint)),
+    [true, false, true],
+  )
+})
+
 describe('an event', () => {
   test('reaches the endpoints whose types and filters fit, one delivery each, and is stored once', async () => {
     const exchange = await newExchange(pool, 'topic')
@@ -257,6 +301,26 @@ describe('an event', () => {
         ['base64', 'AAH/'],
       ],
     )
+  })
+
+  test('that is sent again takes the time to live and the limits that policies set', async () => {
+    const one = await newEndpoint(pool)
+    await publishBatch(pool, one.exchange, [{ body: 1 }])
+    const { event_id } = only(await claimOf(pool, one.endpoint, at(0)))
+    const queue = `webhooks.${one.endpoint}`
+    await call(pool, 'set_policy', { policy: queue, pattern: queue, settings: '{"ttl": "60 s", "max_messages": 3}' })
+    const resend = () => call(pool, 'resend', { endpoint: one.endpoint, event_id })
+
+    await resend()
+    await resend()
+    await assert.rejects(resend(), { code: 'PB004' })
+
+    const { rows } = await pool.query(
+      `select distinct extract(epoch from expires_at - sent_at)::integer as seconds
+       from postbag.search($1) where expires_at is not null`,
+      [queue],
+    )
+    assert.deepEqual(rows, [{ seconds: 60 }])
   })
 
   test('can be sent again, with its id, after it has arrived; but not when it is not kept any more', async () => {
