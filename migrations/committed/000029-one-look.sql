@@ -1,8 +1,11 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:838667496c10be354081e81d302416dda8029afe
+--! Hash: sha1:2bcda413b119baf76f5374382e630d05bc410115
 --! Message: one-look
 
 --! split: 1-current.sql
+-- It takes one argument more.
+drop function postbag.claim_deliveries(integer, bigint, integer, text[], text[], timestamptz);
+
 --! Included functions/volatile_era.sql
 /* postbag.volatile_era: what the ids of messages of volatile queues are counted from: it grows with each start of the server, and with each crash
  * that the server survives (that of one session's process, say), which throws away its statistics as it does what is unlogged. */
@@ -312,7 +315,8 @@ end
 $$;
 --! EndIncluded functions/check_endpoint.sql
 --! Included functions/claim_deliveries.sql
-/* postbag.claim_deliveries: lease up to `most` deliveries (1 to 1000) of all endpoints, each with what the request needs. Who claims makes the
+/* postbag.claim_deliveries: lease up to `most` deliveries (1 to 1000) of all endpoints, of about `most_bytes` at most (by the next body of each
+ * endpoint; by default however many), each with what the request needs. Who claims makes the
  * requests outside of any transaction, and settles all of them with postbag.settle_deliveries before leased_until.
  *
  * Goes from one endpoint that has messages to the next, by the index of claims, and takes of each endpoint no more than a fair share. What an
@@ -336,7 +340,8 @@ create or replace function postbag.claim_deliveries(
   most_doubtful integer default null,
   avoided text[] default '{}',
   trusted text[] default null,
-  now timestamptz default clock_timestamp()
+  now timestamptz default clock_timestamp(),
+  most_bytes bigint default null
 )
 returns table (
   endpoint text, url text, request_headers jsonb, timeout_seconds double precision, secrets jsonb, receipt text, id text, event_id text,
@@ -360,6 +365,8 @@ declare
   who_is_avoided constant jsonb := jsonb_object(array_remove(avoided, null), array_remove(avoided, null));
   who_is_trusted constant jsonb := jsonb_object(array_remove(trusted, null), array_remove(trusted, null));
   room integer := most;
+  room_in_bytes bigint := most_bytes;
+  next_bytes bigint;
   room_for_doubtful integer := least(coalesce(most_doubtful, most), most);
   -- Of one endpoint at a time.
   share constant integer := greatest(most / 4, 1);
@@ -473,6 +480,21 @@ begin
       taken := 1;
     end if;
 
+    if room_in_bytes is not null then
+      select greatest(
+        case
+          when waiting.body_id is null then octet_length(coalesce(waiting.body, '')) + octet_length(coalesce(waiting.bytes, ''))
+          else postbag.shared_size(waiting.body_id)
+        end, 1
+      )
+      into next_bytes
+      from postbag.message as waiting
+      where waiting.queue_id = target.queue_id and waiting.available_at < 'infinity'
+      order by waiting.priority, waiting.available_at, waiting.message_id
+      limit 1;
+      taken := least(taken, greatest(room_in_bytes / next_bytes, 1));
+    end if;
+
     claimed := 0;
     for turn_of_endpoint in 1 .. case when target.is_ordered then taken else 1 end loop
       return query
@@ -494,7 +516,8 @@ begin
     is_cut := is_cut or claimed = taken and claimed < most_in_flight - in_flight;
     room := room - claimed;
     room_for_doubtful := least(room, room_for_doubtful - case when target.standing = 'trusted' then 0 else claimed end);
-    is_over := is_over and room > 0 and (room_for_doubtful > 0 or target.standing = 'trusted');
+    room_in_bytes := room_in_bytes - claimed * next_bytes;
+    is_over := is_over and room > 0 and coalesce(room_in_bytes > 0, true) and (room_for_doubtful > 0 or target.standing = 'trusted');
     exit when not is_over;
   end loop;
   if not is_over or is_cut then

@@ -52,14 +52,14 @@ interface ClaimedRow extends Omit<Delivery, 'receipt'> {
 /** Lease up to `most` deliveries (1 – 1000), from the place `after` on; `next` is where to go on, undefined if there is no more now. */
 export async function claimDeliveries(
   executor: Executor,
-  { most, mostDoubtful, avoided, trusted }: Omit<Room, 'changesAt'>,
+  { most, mostDoubtful, mostBytes, avoided, trusted }: Omit<Room, 'changesAt'>,
   after: string | undefined,
   now: Date | undefined,
 ): Promise<{ readonly deliveries: readonly Delivery[]; readonly next: string | undefined }> {
   const rows = await call<ClaimedRow>(
     executor,
-    'select * from postbag.claim_deliveries($1, $2, $3, $4::text[], $5::text[], coalesce($6::timestamptz, clock_timestamp()))',
-    [most, after ?? null, mostDoubtful, avoided, trusted ?? null, now],
+    'select * from postbag.claim_deliveries($1, $2, $3, $4::text[], $5::text[], coalesce($6::timestamptz, clock_timestamp()), $7)',
+    [most, after ?? null, mostDoubtful, avoided, trusted ?? null, now, mostBytes],
   )
   const deliveries = rows.filter((row): row is ClaimedRow & Delivery => row.receipt !== null)
   return { deliveries, next: rows.at(-1)?.next ?? undefined }

@@ -16,6 +16,8 @@ export interface Room {
   readonly most: number
   /** Of these, of endpoints that are not trusted. */
   readonly mostDoubtful: number
+  /** Of bodies, about. */
+  readonly mostBytes: number
   /** Names of endpoints that get nothing. */
   readonly avoided: readonly string[]
   /** Names of the only endpoints that are trusted; undefined: all are that look well. */
@@ -93,6 +95,7 @@ export function createPlaces(slots: number, roomPerSlot = 8): Places {
       return {
         most: isFull ? 0 : free,
         mostDoubtful: isFull ? 0 : Math.max(0, Math.min(free, freeForDoubtful)),
+        mostBytes: Math.max(0, maxBytesUnderWay - bytes),
         avoided: [...new Set([...shunned.names, ...silent.map(({ endpoint }) => endpoint)])],
         trusted: isAlarmed ? trusted.at(now).names : undefined,
         changesAt: Math.min(next?.slotUntil ?? Infinity, shunned.until),

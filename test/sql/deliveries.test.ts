@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
-import { claim, claimOf, delivered, failed, newEndpoint, secrets, settle } from '../support/sql-endpoints.ts'
+import {
+  claim,
+  claimOf,
+  type Delivery,
+  delivered,
+  failed,
+  newEndpoint,
+  secrets,
+  settle,
+} from '../support/sql-endpoints.ts'
 import { newExchange, publishBatch } from '../support/sql-exchanges.ts'
 import { pagesTouched, planNodes, readsOf } from '../support/sql-plans.ts'
 import { at, call, on, only } from '../support/sql-verbs.ts'
@@ -72,6 +81,30 @@ describe('deliveries', () => {
     const third = await claimOf(pool, one.endpoint, at(3))
 
     assert.deepEqual([first.length, second.length, third.length], [3, 0, 2])
+  })
+
+  test('are of no more bytes at a time than who claims them has room for, and at least one', async () => {
+    const exchange = await newExchange(pool, 'fanout')
+    const endpoints = await Promise.all(
+      Array.from({ length: 3 }, async () => (await newEndpoint(pool, { concurrency: 1000 }, exchange)).endpoint),
+    )
+    await publishBatch(pool, exchange, Array(10).fill({ body: 'x'.repeat(100_000) }))
+
+    const counts: number[] = []
+    for (let after = null, round = 0; round < 30 && counts.reduce((sum, count) => sum + count, 0) < 30; round++) {
+      const rows: Delivery[] = await call<Delivery>(pool, 'claim_deliveries', {
+        ...{ most: 100, after, now: at(0), most_bytes: round === 0 ? 1 : 400_000 },
+      })
+      counts.push(rows.filter(({ endpoint }) => endpoints.includes(endpoint)).length)
+      after = rows.at(-1)?.next ?? null
+    }
+
+    assert.equal(counts[0], 1)
+    assert.ok(Math.max(...counts) <= 4, counts.join())
+    assert.equal(
+      counts.reduce((sum, count) => sum + count, 0),
+      30,
+    )
   })
 
   test('that failed are tried again after the pauses of the endpoint, and a fifth longer at most; then they are dead letters', async () => {
