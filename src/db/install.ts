@@ -68,11 +68,12 @@ export function install(pool: pg.Pool): Promise<InstallReport> {
   return givingWay(pool, installLock, async (client) => {
     await client.query(settings)
     const { rows } = await client.query(found)
-    const [{ installed, encoding, owner }] = rows
+    const [{ installed, occupied, encoding, owner }] = rows
     if (!installed && !/^(UTF8|SQL_ASCII)$/.test(encoding)) throw wrongEncoding(encoding)
     if (!installed) await client.query(ledger)
 
     const missing = await missingMigrations(client)
+    if (occupied && missing[0]?.number === 1) throw occupiedSchema()
     if (installed && owner !== null && missing.length > 0) await become(client, owner)
     for (const migration of missing) {
       await client.query(migration.sql)
@@ -86,6 +87,7 @@ export function install(pool: pg.Pool): Promise<InstallReport> {
 const found = `
 select
   to_regclass('postbag.migration') is not null as installed,
+  to_regclass('postbag.queue') is not null as occupied,
   current_setting('server_encoding') as encoding,
   (select rolname from pg_roles join pg_namespace on nspowner = pg_roles.oid where nspname = 'postbag' and rolname <> current_user) as owner`
 
@@ -93,6 +95,13 @@ function wrongEncoding(encoding: string): QueueError {
   return new QueueError(
     'request_invalid',
     `the database must be in UTF8, as messages are, got ${encoding}: create database … template template0 encoding 'UTF8'`,
+  )
+}
+
+function occupiedSchema(): QueueError {
+  return new QueueError(
+    'schema_mismatch',
+    'the schema postbag has a table "queue", but its table "migration" does not say what was installed: it was lost, or the table is not Postbag’s',
   )
 }
 
@@ -181,13 +190,19 @@ async function missingMigrations(client: pg.ClientBase): Promise<readonly Migrat
   const found = await client.query<{ number: number; name: string; hash: string }>(
     'select number, name, hash from postbag.migration order by number',
   )
-  for (const there of found.rows) {
+  for (const [index, there] of found.rows.entries()) {
     const ours = packaged.find((migration) => migration.number === there.number)
     if (!ours) {
       throw new QueueError(
         'schema_mismatch',
         `the database has migration ${there.number} (${there.name}), this Postbag knows only ${packaged.length}: ` +
           'install the newer version of the package',
+      )
+    }
+    if (there.number !== index + 1) {
+      throw new QueueError(
+        'schema_mismatch',
+        `the table postbag.migration must have a row per migration, but has none of ${index + 1}: say what was installed before anything is`,
       )
     }
     if (ours.hash !== there.hash) {

@@ -38,6 +38,18 @@ test('a database that was migrated with another file is refused', async () => {
   await assert.rejects(install(pool), { code: 'schema_mismatch', message: /not the one of this package/ })
 })
 
+test('a ledger that has lost rows is refused', async () => {
+  const { pool } = await createDatabase()
+  await pool.query('delete from postbag.migration where number = 3')
+  await assert.rejects(install(pool), { code: 'schema_mismatch', message: /has none of 3:/ })
+
+  await pool.query('delete from postbag.migration')
+  await assert.rejects(install(pool), {
+    code: 'schema_mismatch',
+    message: /has a table "queue", but its table "migration"/,
+  })
+})
+
 test('a migration that fails leaves nothing behind', async () => {
   const { pool } = await createDatabase()
   await uninstall(pool)
