@@ -2,12 +2,13 @@
  * test/cli/doctor.test.ts.) */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type pg from 'pg'
 import { type ExamineOptions, examine } from '../../src/cli/doctor/examine.ts'
 import type { Finding } from '../../src/cli/doctor/finding.ts'
 import { connect } from '../../src/db/connect.ts'
 import { packagedMigrations } from '../../src/db/install.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
-import { newQueue, on } from '../support/sql-verbs.ts'
+import { backendOf, newQueue, on } from '../support/sql-verbs.ts'
 import { until } from '../support/until.ts'
 
 /** What the doctor finds; of one topic, or of all. */
@@ -272,33 +273,131 @@ describe('the tables', () => {
   })
 })
 
-test('a lock that somebody waits for is found, with who holds it', async () => {
-  const database = await createDatabase()
-  const queue = await newQueue(database.pool)
-  const [holder, waiter] = [await database.connect(), await database.connect()]
-  await waiter.query(`set application_name = 'waiter'`)
-  await holder.query('begin')
-  await on(holder, queue).send('first', { dedup_id: 'same' })
-  const { rows } = await holder.query('select pg_backend_pid() as pid')
-  const waiting = on(waiter, queue).send('second', { dedup_id: 'same' })
-  await until('a wait', async () => {
-    const { rows: waits } = await database.pool.query(
-      'select from pg_locks where not granted and waitstart is not null and pid <> pg_backend_pid()',
+describe('locks', () => {
+  test('that somebody waits for are found, with who holds them', async () => {
+    const database = await createDatabase()
+    const queue = await newQueue(database.pool)
+    const { holder, waiter } = await rivals(database)
+    await on(holder, queue).send('first', { dedup_id: 'same' })
+
+    const waits = await whatIsSaid(database, holder, waiter, () =>
+      on(waiter, queue).send('second', { dedup_id: 'same' }),
     )
-    return waits[0]
+
+    const holds = await backendOf(holder)
+    assert.match(
+      waits,
+      new RegExp(
+        `^warning: Session \\d+ \\(waiter\\) has waited for \\d+ s for a lock on postbag\\.dedup, held by ${holds} \\(idle in transaction\\)\\.`,
+      ),
+    )
+    assert.ok(waits.endsWith(`→ Let that one end, or: select pg_terminate_backend(${holds});`))
   })
 
-  const findings = await only(database, 'locks', { now: inSeconds(30) })
-  await holder.query('rollback')
-  await waiting
+  test('on a row of Postbag are named by its table, whoever of several waits, and whatever else was touched', async () => {
+    const database = await createDatabase()
+    const queue = await newQueue(database.pool)
+    const { holder, waiter } = await rivals(database)
+    const next = await database.connect()
+    await on(holder, queue).pause()
+    await on(waiter, queue).send('before it waits')
 
-  assert.match(
-    findings,
-    new RegExp(
-      `^warning: Session \\d+ \\(waiter\\) has waited for \\d+ s for a lock on postbag\\.\\w+, held by ${rows[0].pid} \\(idle in transaction\\)\\.`,
-    ),
-  )
-  assert.ok(findings.endsWith(`→ Let that one end, or: select pg_terminate_backend(${rows[0].pid});`))
+    const first = on(waiter, queue).pause()
+    await waits(database, waiter)
+    const findings = await whatIsSaid(database, holder, next, () => on(next, queue).pause(), [
+      first.then(() => waiter.query('commit')),
+    ])
+
+    assert.deepEqual(findings.match(/for a lock on [^,]+, held/g), Array(2).fill('for a lock on postbag.queue, held'))
+  })
+
+  test('on a table of Postbag are named by it, also where an index is waited for', async () => {
+    const database = await createDatabase()
+    const queue = await newQueue(database.pool)
+    for (const statement of ['lock table postbag.message', 'reindex index postbag.message_pkey']) {
+      const { holder, waiter } = await rivals(database)
+      await holder.query(statement)
+
+      const findings = await whatIsSaid(database, holder, waiter, () => on(waiter, queue).peek())
+
+      assert.match(findings, /^warning: .* for a lock on postbag\.message, held by /)
+    }
+  })
+
+  test('on what is not of Postbag are no affair of it, whatever who waits has sent before', async () => {
+    const database = await createDatabase()
+    const queue = await newQueue(database.pool)
+    await database.pool.query('create table account (id integer primary key, held integer)')
+    await database.pool.query('insert into account values (1, 0)')
+    for (const statement of [
+      'update account set held = held + 1 where id = 1',
+      'insert into account values (2, 0)',
+      'lock table account',
+      'select pg_advisory_xact_lock(1, 2)',
+    ]) {
+      const { holder, waiter } = await rivals(database)
+      for (const session of [holder, waiter]) {
+        await on(session, queue).send('an event', { dedup_id: session === holder ? 'one' : 'another' })
+      }
+      await holder.query(statement)
+
+      const findings = await whatIsSaid(database, holder, waiter, () => waiter.query(statement))
+
+      assert.equal(findings, 'ok: Nobody waits long for a lock of Postbag.', statement)
+    }
+  })
+
+  test('under which receives take turns are found, and those on groups', async () => {
+    const database = await createDatabase()
+    const limited = await newQueue(database.pool, { rate: 1 })
+    const said: string[] = []
+    for (const touch of [
+      (session: pg.Client) => on(session, limited).receive(1),
+      (session: pg.Client) => session.query(`select postbag.lock_groups('{a}')`),
+    ]) {
+      const { holder, waiter } = await rivals(database)
+      await touch(holder)
+      said.push(await whatIsSaid(database, holder, waiter, () => touch(waiter)))
+    }
+
+    assert.match(said[0] ?? '', /^warning: .* for a lock on the turn of a queue with a limit, held by /)
+    assert.match(said[1] ?? '', /^warning: .* for a lock on groups of messages, held by /)
+  })
+
+  /** Two sessions in a transaction each. */
+  async function rivals(database: TestDatabase) {
+    const [holder, waiter] = [await database.connect(), await database.connect()]
+    await waiter.query(`set application_name = 'waiter'`)
+    for (const session of [holder, waiter]) await session.query('begin')
+    return { holder, waiter }
+  }
+
+  /** What the doctor says of the locks while the waiter does this; then the holder gives way. */
+  async function whatIsSaid(
+    database: TestDatabase,
+    holder: pg.Client,
+    waiter: pg.Client,
+    act: () => Promise<unknown>,
+    others: readonly Promise<unknown>[] = [],
+  ): Promise<string> {
+    const acting = act()
+    await waits(database, waiter)
+    const findings = await found(database.url, { now: inSeconds(30) }, 'locks')
+    await holder.query('rollback')
+    await Promise.all([acting, ...others])
+    await waiter.query('rollback')
+    return findings.map(said).join('\n')
+  }
+
+  async function waits({ pool }: TestDatabase, waiter: pg.Client & { readonly processID?: number }): Promise<void> {
+    await until('a wait', async () => {
+      const { rows } = await pool.query(
+        'select from pg_locks where not granted and waitstart is not null and pid = $1',
+        [waiter.processID],
+      )
+      return rows[0]
+    })
+  }
 })
 
 describe('queues', () => {
