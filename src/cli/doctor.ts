@@ -4,7 +4,7 @@ import { serverConfig } from '../config.ts'
 import { useDatabase } from './database.ts'
 import { type Finding, levels } from './doctor/finding.ts'
 import { Ending, exitCodes } from './exit.ts'
-import { counted, write } from './output.ts'
+import { counted, onOneLine, write } from './output.ts'
 import { httpUrl } from './values.ts'
 
 interface DoctorOptions {
@@ -62,8 +62,14 @@ async function doctor({ url, json = false }: DoctorOptions): Promise<void> {
   if (said.length > 0) throw new Ending(exitCodes.failed, said.join(', '))
 }
 
-/** The remedy stands on a line of its own, so that it can be copied. */
+/** The remedy stands on a line of its own, so that it can be copied. (Names in it may have characters that a terminal would obey.) */
 function lineOf({ level, topic, what, remedy }: Finding, topicWidth: number): string {
   const margin = [level.padEnd(levelWidth), topic.padEnd(topicWidth)].join('  ')
-  return `${margin}  ${what}${remedy ? `\n${' '.repeat(margin.length)}  → ${remedy}` : ''}`
+  return `${margin}  ${onOneLine(what)}${remedy ? `\n${' '.repeat(margin.length)}  → ${shownRemedy(remedy)}` : ''}`
+}
+
+/** Copied without them, it would be about something else. */
+function shownRemedy(remedy: string): string {
+  const shown = onOneLine(remedy)
+  return shown === remedy ? shown : `${shown} (Some characters are not shown: "--json" has them.)`
 }

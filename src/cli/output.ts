@@ -24,9 +24,14 @@ export function harmless(text: string): string {
   return text.replace(/[^\P{Cc}\n\t]|\p{Cf}/gu, ' ')
 }
 
+/** Harmless, and without line breaks and tabs. */
+export function onOneLine(text: string): string {
+  return harmless(text).replace(/[\n\t\p{Zl}\p{Zp}]/gu, ' ')
+}
+
 /** Columns under their headings, for people, a line for each row whatever is in it, and harmless. The last column is not padded. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [headings, ...rows].map((row) => row.map((cell) => harmless(cell).replace(/[\n\t]/g, ' ')))
+  const all = [headings, ...rows].map((row) => row.map(onOneLine))
   const widths = headings.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
   return all
     .map((row) =>

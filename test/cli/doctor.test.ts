@@ -106,6 +106,32 @@ describe('postbag doctor', () => {
     assert.deepEqual([bad.code, bad.stderr], [1, 'error: 1 problem, 1 warning\n'])
   })
 
+  test('keeps each finding on its line, and tells a terminal nothing, whatever names say', async () => {
+    const url = new URL(await healthyDatabase())
+    const role = 'app\nok       schema       fine\u001b[2J\u2028'
+    await query(url.href, `create role ${pg.escapeIdentifier(role)} login password 'stranger'`)
+    url.username = encodeURIComponent(role)
+    url.password = 'stranger'
+    const env = { DATABASE_URL: url.href }
+
+    const people = await postbag(['doctor'], { env })
+    const machines = await postbag(['doctor', '--json'], { env })
+
+    const shown = String.raw`"app ok       schema       fine \[2J "`
+    assert.match(people.stdout, new RegExp(`^hint     settings     The role ${shown} may not see what others do`, 'm'))
+    assert.match(
+      people.stdout,
+      new RegExp(
+        `^ {22}→ grant pg_monitor to ${shown}; .* \\(Some characters are not shown: "--json" has them\\.\\)$`,
+        'm',
+      ),
+    )
+    assert.doesNotMatch(people.stdout.replaceAll('\n', ''), /\p{Cc}|\p{Zl}/u)
+    assert.doesNotMatch(people.stdout, /^ok {7}schema/m)
+    const remedies = jsonLines(machines.stdout).map(({ remedy }) => String(remedy))
+    assert.ok(remedies.some((remedy) => remedy.startsWith(`grant pg_monitor to ${pg.escapeIdentifier(role)};`)))
+  })
+
   test('looks at a server from outside, and says what it needs for more', async () => {
     const { env, url, database } = await createPlace()
 
