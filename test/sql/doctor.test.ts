@@ -8,7 +8,7 @@ import type { Finding } from '../../src/cli/doctor/finding.ts'
 import { connect } from '../../src/db/connect.ts'
 import { packagedMigrations } from '../../src/db/install.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
-import { backendOf, newQueue, on } from '../support/sql-verbs.ts'
+import { backendOf, call, maintain, newQueue, on, type Session } from '../support/sql-verbs.ts'
 import { until } from '../support/until.ts'
 
 /** What the doctor finds; of one topic, or of all. */
@@ -39,6 +39,14 @@ async function holders(database: TestDatabase, seconds: number): Promise<readonl
 
 const said = ({ level, what, remedy }: Finding) => `${level}: ${what}${remedy ? ` → ${remedy}` : ''}`
 const inSeconds = (seconds: number) => new Date(Date.now() + seconds * 1000)
+
+/** Make dead letters of all that is ready in a queue. */
+async function rejectAll(session: Session, queue: string): Promise<void> {
+  await session.query(
+    'select from postbag.nack($1, (select jsonb_agg(receipt) from postbag.receive($1, 1000)), dead_letter => true)',
+    [queue],
+  )
+}
 
 let roles = 0
 
@@ -446,27 +454,112 @@ describe('queues', () => {
     assert.match(later, /^warning: Messages wait in paused queues: \S+ \(for 2 d\)/)
   })
 
-  test('with dead letters are found, their own and those that were moved to them', async () => {
+  test('with dead letters are found: by those that stayed, and by those that were moved to them', async () => {
     const database = await createDatabase()
     const { pool } = database
     const graves = await newQueue(pool)
     const [own, moved] = [await newQueue(pool), await newQueue(pool, { dead_letter_queue: graves })]
-    await pool.query('select from postbag.create_queue($1, dead_letter_queue => $1)', [own])
-    for (const queue of [own, moved]) {
-      await on(pool, queue).sendBatch(Array.from({ length: queue === own ? 1000 : 2 }, (_, body) => ({ body })))
-      await pool.query(
-        'select from postbag.nack($1, (select jsonb_agg(receipt) from postbag.receive($1, 1000)), dead_letter => true)',
-        [queue],
-      )
+    const [hasty, hastyGraves] = [`${own}.hasty`, `${graves}.hasty`]
+    await call(pool, 'create_queue', { queue: hastyGraves, durability: 'volatile' })
+    await call(pool, 'create_queue', { queue: hasty, durability: 'volatile', dead_letter_queue: hastyGraves })
+    for (const [queue, count] of [
+      [own, 1000],
+      [moved, 2],
+      [hasty, 1],
+    ] as const) {
+      await on(pool, queue).sendBatch(Array.from({ length: count }, (_, body) => ({ body })))
+      await rejectAll(pool, queue)
     }
 
-    const dead = await only(database, 'queues', { now: inSeconds(7200) })
+    const findings = (await found(database.url, { now: inSeconds(7200) }, 'queues')).map(said)
+
+    assert.equal(findings.length, 2, findings.join('\n'))
+    assert.match(
+      findings[0] ?? '',
+      new RegExp(
+        `^warning: There are dead letters in ${own} \\(1,000 or more\\)\\. → "postbag peek <queue> --state dead"`,
+      ),
+    )
+    assert.match(
+      findings[1] ?? '',
+      new RegExp(
+        `^hint: Dead letters of other queues are ready in ${graves} \\(2\\), ${hastyGraves} \\(1\\)\\. → "postbag peek <queue>" tells why; "postbag redrive`,
+      ),
+    )
+  })
+
+  test('to which dead letters were moved need no remedy while these are leased, or when they were redriven', async () => {
+    const database = await createDatabase()
+    const { pool } = database
+    const graves = await newQueue(pool)
+    const queue = await newQueue(pool, { dead_letter_queue: graves })
+    await on(pool, queue).send('fails')
+    await rejectAll(pool, queue)
+    const found = await only(database, 'queues')
+    const [letter] = await on(pool, graves).receive(1)
+
+    const leased = await only(database, 'queues')
+    await on(pool, graves).nack([letter?.receipt])
+    await on(pool, graves).redrive()
+    const redriven = await only(database, 'queues')
+
+    assert.match(found, /^hint: Dead letters of other queues are ready in /)
+    assert.deepEqual([leased, redriven], Array(2).fill('ok: Nothing stands still in 2 queues.'))
+  })
+
+  for (const [by, ways] of [
+    ['an exchange', (to: string) => ({ dead_letter_exchange: 'default', dead_letter_routing_key: to })],
+    ['the dead-letter queue', (to: string) => ({ dead_letter_queue: to })],
+  ] as const) {
+    test(`between which messages go to and fro for a delay, by ${by}, have no dead letters`, async () => {
+      const database = await createDatabase()
+      const { pool } = database
+      await call(pool, 'create_queue', { queue: 'work' })
+      await call(pool, 'create_queue', { queue: 'work.later', ttl: '1 h', ...ways('work') })
+      await call(pool, 'create_queue', { queue: 'work', ...ways('work.later') })
+      await on(pool, 'work').send('hard')
+
+      const soon: string[] = []
+      for (const seconds of [60, 3700]) {
+        const [hard] = await on(pool, 'work').receive(1, { now: inSeconds(seconds) })
+        await on(pool, 'work').nack([hard?.receipt], { dead_letter: true, now: inSeconds(seconds) })
+        soon.push(await only(database, 'queues', { now: inSeconds(seconds + 1800) }))
+        await maintain(pool, { now: inSeconds(seconds + 3601) })
+        soon.push(await only(database, 'queues', { now: inSeconds(seconds + 3610) }))
+      }
+      const forgotten = await only(database, 'queues', { now: inSeconds(3700 + 3601 + 600) })
+
+      assert.deepEqual(soon, Array(4).fill('ok: Nothing stands still in 2 queues.'))
+      assert.match(forgotten, /^hint: Messages that are ready are not received, in work \(10 min\)\./)
+    })
+  }
+
+  test('to which an exchange led what had waited for its time have no dead letters, but messages', async () => {
+    const database = await createDatabase()
+    const { pool } = database
+    const work = await newQueue(pool)
+    const waiting = { ttl: '1 min', dead_letter_exchange: 'default', dead_letter_routing_key: work }
+    await on(pool, await newQueue(pool, waiting)).send('later')
+    await maintain(pool, { now: inSeconds(61) })
+
+    const soon = await only(database, 'queues', { now: inSeconds(70) })
+    const forgotten = await only(database, 'queues', { now: inSeconds(61 + 600) })
+
+    assert.equal(soon, 'ok: Nothing stands still in 2 queues.')
+    assert.match(forgotten, /^hint: Messages that are ready are not received, in /)
+  })
+
+  test('to which an exchange led dead letters have them, too', async () => {
+    const database = await createDatabase()
+    const { pool } = database
+    const graves = await newQueue(pool)
+    const queue = await newQueue(pool, { dead_letter_exchange: 'default', dead_letter_routing_key: graves })
+    await on(pool, queue).send('fails')
+    await rejectAll(pool, queue)
 
     assert.match(
-      dead,
-      new RegExp(
-        `^warning: There are dead letters in ${own} \\(1,000 or more\\), ${graves} \\(2\\)\\. → "postbag peek`,
-      ),
+      await only(database, 'queues'),
+      new RegExp(`^hint: Dead letters of other queues are ready in ${graves} \\(1\\)`),
     )
   })
 
