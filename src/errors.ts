@@ -39,7 +39,7 @@ export const errorStatus = {
   exchange_conflict: 409,
   /** Something of that name is there and is not as it is to be imported: the message says what differs. Nothing was imported. */
   import_conflict: 409,
-  /** The exchange has bindings, and was to be deleted only without. */
+  /** An endpoint takes from the exchange; or it has bindings, and was to be deleted only without. */
   exchange_in_use: 409,
   /** The server has no key to seal the secrets of endpoints with: the message says how to make one. */
   webhooks_not_configured: 409,

@@ -51,8 +51,8 @@ export class Exchange<Input = unknown> {
     return this.#call('GET', '', undefined, options)
   }
 
-  /** Delete the exchange and its bindings; how many there were. With `ifUnused`, throws `exchange_in_use` if it has any. Throws
-   * `exchange_not_found` if there is none, also when a first try deleted it and the answer got lost. */
+  /** Delete the exchange and its bindings; how many there were. Throws `exchange_in_use` if an endpoint takes from it, and with
+   * `ifUnused` if it has any bindings; throws `exchange_not_found` if there is none, also when a first try deleted it and the answer got lost. */
   async delete({ ifUnused = false, ...options }: CallOptions & { readonly ifUnused?: boolean } = {}): Promise<number> {
     const query = ifUnused ? '?ifUnused=true' : ''
     return (await this.#call<{ deletedBindings: number }>('DELETE', query, undefined, options)).deletedBindings

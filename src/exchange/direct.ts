@@ -40,7 +40,7 @@ export interface DirectExchange {
   /** Declare it, or find it just as it is declared. */
   declare(config?: ExchangeConfig): Promise<ExchangeInfo>
   info(): Promise<ExchangeInfo>
-  /** Delete it and its bindings; how many there were. With ifUnused: refused if something is bound to it. */
+  /** Delete it and its bindings; how many there were. Refused if an endpoint takes from it, and with ifUnused if something is bound to it. */
   delete(options?: { readonly ifUnused?: boolean }): Promise<number>
   /** False if it was so before. */
   bind(request: BindRequest): Promise<boolean>

@@ -57,7 +57,7 @@ export async function listExchanges(
 }
 
 /** Delete an exchange and its bindings, those from it and those to it; how many there were.
- * @throws QueueError exchange_not_found, or with ifUnused exchange_in_use if something is bound to it. */
+ * @throws QueueError exchange_not_found; exchange_in_use if an endpoint takes from it, or with ifUnused if something is bound to it. */
 export async function deleteExchange(
   executor: Executor,
   exchange: string,
