@@ -16,7 +16,7 @@ export class LineTooLong extends Error {
   }
 }
 
-/** The lines that each chunk completes. The last line may lack its "\n".
+/** The lines that each chunk completes. The last line may lack its "\n"; a byte order mark before the first is no part of it.
  * @throws LineTooLong after the lines before it. */
 export async function* linesOf(chunks: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<readonly Line[]> {
   let number = 1
@@ -29,7 +29,7 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>, maxBytes: numb
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
       const piece = chunk.subarray(start, end)
       if (begunBytes + piece.length > maxBytes) break
-      lines.push({ number: number++, bytes: begun.length === 0 ? piece : Buffer.concat([...begun, piece]) })
+      lines.push(lineOf(number++, begun.length === 0 ? piece : Buffer.concat([...begun, piece])))
       begun = []
       begunBytes = 0
       start = end + 1
@@ -39,5 +39,10 @@ export async function* linesOf(chunks: AsyncIterable<Uint8Array>, maxBytes: numb
     if (lines.length > 0) yield lines
     if (begunBytes > maxBytes) throw new LineTooLong(number, maxBytes)
   }
-  if (begunBytes > 0) yield [{ number, bytes: Buffer.concat(begun) }]
+  if (begunBytes > 0) yield [lineOf(number, Buffer.concat(begun))]
+}
+
+function lineOf(number: number, bytes: Uint8Array): Line {
+  const isMarked = number === 1 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
+  return { number, bytes: isMarked ? bytes.subarray(3) : bytes }
 }

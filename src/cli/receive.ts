@@ -41,7 +41,8 @@ export function addReceive(program: Command): void {
     .option('--follow', 'go on until Ctrl-C, also when the server is away for a while')
     .option('--ack', 'delete them when they are written')
     .addOption(new Option('--auto-ack', 'the server deletes them when it hands them out').conflicts(['ack', 'lease']))
-    .option('--body', 'write only the body, byte for byte, and a line break')
+    .addOption(new Option('--body', 'write only the body, byte for byte, and a line break').conflicts('json'))
+    .option('--json', 'write JSON, as without it')
     .addHelpText('after', help)
   withServerOptions(command).action(receive)
 }

@@ -1,5 +1,5 @@
 /* postbag token: make a token for a server that has the same POSTBAG_SECRET. Asks no server. */
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { tokenAccess } from '../config.ts'
 import { writeLine } from './output.ts'
 import { collected, duration } from './values.ts'
@@ -21,9 +21,15 @@ export function addToken(program: Command): void {
     .command('token')
     .description('Make a token, signed with POSTBAG_SECRET.')
     .requiredOption('--scope <scope>', 'what it allows; may be given several times', collected)
-    .option('--expires <time>', 'after how long it is worth nothing: 90s, 5m, 12h, 30d … (default: never)', duration)
+    .option('--expires <time>', 'after how long it is worth nothing: 90s, 5m, 12h, 30d … (default: never)', lifetime)
     .addHelpText('after', help)
     .action(token)
+}
+
+function lifetime(text: string): number {
+  const seconds = duration(text)
+  if (seconds < 1) throw new InvalidArgumentError('It must be at least a second.')
+  return seconds
 }
 
 async function token({

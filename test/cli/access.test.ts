@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 import { tokenAccess } from '../../src/config.ts'
-import { verifyToken } from '../../src/http/token.ts'
+import { signToken, verifyToken } from '../../src/http/token.ts'
 import { createPlace, type Place, postbag } from './command.ts'
 
 const secret = 'a secret of more than 32 characters'
@@ -29,6 +29,13 @@ describe('postbag token', () => {
     assert.equal(stderr, '')
     assert.match(stdout, /^[\w-]+\.[\w-]+\.[\w-]+\n$/)
     assert.deepEqual(await verifyToken(secret, stdout.trim()), ['send:orders.*', 'receive:audit'])
+  })
+
+  test('makes none that is worth nothing at once', async () => {
+    const { code, stdout, stderr } = await postbag(['token', '--scope', 'admin', '--expires', '0'], { env })
+
+    assert.deepEqual([code, stdout], [2, ''])
+    assert.match(stderr, /--expires.*must be at least a second/s)
   })
 
   test('makes it end after --expires, or never', async () => {
@@ -95,7 +102,8 @@ describe('a server that wants tokens', () => {
   })
 
   test('refuses one that has expired, or is of another secret', async () => {
-    const expired = await tokenFor('--scope', 'admin', '--expires', '0')
+    const now = new Date()
+    const expired = await signToken(secret, { scopes: ['admin'], now, expiresAt: now })
     const { stdout: foreign } = await postbag(['token', '--scope', 'admin'], {
       env: { POSTBAG_SECRET: secret.toUpperCase() },
     })

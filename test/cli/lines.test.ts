@@ -30,6 +30,17 @@ describe('lines', () => {
     assert.deepEqual(await read(['', '\n']), [''])
   })
 
+  test('begin after a byte order mark, however it is cut', async () => {
+    const [mark, x] = [Buffer.from([0xef, 0xbb, 0xbf]), Buffer.from('x')]
+
+    for (const lines of [['a', 'b'], ['a']]) {
+      const text = Buffer.concat([mark, Buffer.from(lines.join('\n'))])
+      assert.deepEqual(await read([text]), lines)
+      assert.deepEqual(await read([...text].map((byte) => Buffer.from([byte]))), lines)
+    }
+    assert.deepEqual(await read([x, mark]), [Buffer.concat([x, mark]).toString('latin1')])
+  })
+
   test('are the same however the stream is cut', async () => {
     const input = fc.array(
       fc.uint8Array({ size: 'small' }).map((bytes) => bytes.map((byte) => (byte < 64 ? 10 : byte))),

@@ -34,7 +34,7 @@ describe('messages', () => {
     const queue = await queueWith(1, 2, 3)
 
     const one = await run('receive', queue.name)
-    const rest = await run('receive', queue.name, '--max', '10')
+    const rest = await run('receive', queue.name, '--max', '10', '--json')
 
     const [message, ...others] = jsonLines(one.stdout)
     assert.deepEqual(others, [])
