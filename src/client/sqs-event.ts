@@ -39,11 +39,8 @@ export interface SqsMessageAttribute {
   dataType: 'String'
 }
 
-export function toSqsEvent(messages: readonly Message[], eventSourceArn: string): SqsEvent {
-  return { Records: messages.map((message) => toRecord(message, eventSourceArn)) }
-}
-
-function toRecord(message: Message, eventSourceARN: string): SqsRecord {
+/** @throws what reading the message's body throws, where a schema refuses it. */
+export function toSqsRecord(message: Message, eventSourceARN: string): SqsRecord {
   const { id, receipt, attempts, sentAt, firstReceivedAt, group, headers } = message
   const body = textOf(message)
   return {

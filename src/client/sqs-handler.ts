@@ -3,12 +3,13 @@
  *   await consumeWithSqsHandler(queue, handler, { signal })
  *
  * Batch after batch is received and handed to the handler as one event. What it names in batchItemFailures is nacked, the rest is acked; if it
- * throws, all of it is nacked. So a handler for FIFO queues reports, as ever, what follows a failure in its group. */
+ * throws, all of it is nacked. So a handler for FIFO queues reports, as ever, what follows a failure in its group. What a schema refuses is nacked
+ * by itself, and the handler does not see it, nor what follows it in its group. */
 import { errorStatus, QueueError } from '../errors.ts'
 import { errorText, type Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { refuse, type Verb } from './settle.ts'
-import { failuresIn, type SqsEvent, toSqsEvent } from './sqs-event.ts'
+import { failuresIn, type SqsEvent, type SqsRecord, toSqsRecord } from './sqs-event.ts'
 
 export type { SqsAttributes, SqsEvent, SqsMessageAttribute, SqsRecord } from './sqs-event.ts'
 
@@ -68,25 +69,42 @@ async function handleBatch(
 ): Promise<void> {
   const { leaseSeconds, onError, context, retryDelaySeconds: delaySeconds } = options
   const arn = options.eventSourceArn ?? `arn:aws:sqs:us-east-1:000000000000:${queue.name}`
-  const ids = messages.map(({ id }) => id)
+  const { records, failed, behind } = recordsOf(messages, arn)
+  for (const error of failed.values()) onError(error)
   const all = messages.map(({ receipt }) => receipt)
   const extending = setInterval(() => queue.extend(all, { leaseSeconds }).catch(onError), (leaseSeconds * 1000) / 3)
-  let failed: readonly string[]
-  let error: unknown = 'reported in batchItemFailures'
+  const handed = [...records.keys()]
   try {
-    failed = failuresIn(await returnedBy(handler, toSqsEvent(messages, arn), context), ids)
+    const event = { Records: [...records.values()] }
+    const returned = handed.length > 0 ? await returnedBy(handler, event, context) : undefined
+    const ids = failuresIn(
+      returned,
+      handed.map(({ id }) => id),
+    )
+    for (const message of handed) if (ids.includes(message.id)) failed.set(message, 'reported in batchItemFailures')
   } catch (thrown) {
-    failed = ids
-    error = thrown
+    for (const message of handed) failed.set(message, thrown)
     onError(thrown)
   } finally {
     clearInterval(extending)
   }
-  await settle('ack', (receipts) => queue.ack(receipts))
-  await settle('nack', (receipts) => queue.nack(receipts, { delaySeconds, error: errorText(error) }))
+  const done = handed.filter((message) => !failed.has(message))
+  await settle('ack', done, (receipts) => queue.ack(receipts))
+  for (const [error, alike] of Map.groupBy(failed.keys(), (message) => errorText(failed.get(message)))) {
+    await settle('nack', alike, (receipts) => queue.nack(receipts, { delaySeconds, error }))
+  }
+  // Usually the server has taken them back already, and refuses. Not where the one that failed became a dead letter.
+  const untried = { delaySeconds: 0, untried: true }
+  await queue.nack(
+    behind.map(({ receipt }) => receipt),
+    untried,
+  )
 
-  async function settle(verb: Verb, send: (receipts: readonly string[]) => ReturnType<Queue['ack']>): Promise<void> {
-    const ours = messages.filter(({ id }) => failed.includes(id) === (verb === 'nack'))
+  async function settle(
+    verb: Verb,
+    ours: readonly Message[],
+    send: (receipts: readonly string[]) => ReturnType<Queue['ack']>,
+  ): Promise<void> {
     for (const [index, { outcome }] of (await send(ours.map(({ receipt }) => receipt))).entries()) {
       try {
         refuse(verb, ours[index]?.id ?? '', outcome)
@@ -95,6 +113,34 @@ async function handleBatch(
       }
     }
   }
+}
+
+interface Sorted {
+  /** What the handler gets. */
+  readonly records: Map<Message, SqsRecord>
+  /** What no handler can get, because the schema has something against it, with what that is. */
+  readonly failed: Map<Message, unknown>
+  /** What must not be handled before those, because it is of the same group. */
+  readonly behind: readonly Message[]
+}
+
+/** One message that does not fit must not take the others of its batch along. */
+function recordsOf(messages: readonly Message[], arn: string): Sorted {
+  const records = new Map<Message, SqsRecord>()
+  const failed = new Map<Message, unknown>()
+  const behind: Message[] = []
+  for (const message of messages) {
+    const { group } = message
+    if (group !== undefined && [...failed.keys()].some((one) => one.group === group)) behind.push(message)
+    else {
+      try {
+        records.set(message, toSqsRecord(message, arn))
+      } catch (error) {
+        failed.set(message, error)
+      }
+    }
+  }
+  return { records, failed, behind }
 }
 
 /** What it resolves to, or calls back with. */

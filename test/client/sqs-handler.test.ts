@@ -4,7 +4,8 @@ import { createHash } from 'node:crypto'
 import { before, describe, test } from 'node:test'
 import type { SQSEvent, SQSHandler } from 'aws-lambda'
 import fc from 'fast-check'
-import type { Queue } from '../../src/client/index.ts'
+import { z } from 'zod'
+import type { Queue, QueueError } from '../../src/client/index.ts'
 import { md5 } from '../../src/client/md5.ts'
 import { failuresIn } from '../../src/client/sqs-event.ts'
 import { consumeWithSqsHandler, type SqsHandler } from '../../src/client/sqs-handler.ts'
@@ -135,6 +136,72 @@ describe('a partial batch response', () => {
 
     assert.deepEqual(seen.flat(), ['a1', 'a2', 'a3', 'a2', 'a3'])
     assert.deepEqual(await leftIn(queue), [])
+  })
+})
+
+describe('a queue with a schema', () => {
+  const schema = z.object({ id: z.number() })
+
+  test('hands on what fits, and nacks what does not, each with its own error', async () => {
+    const plain = await queueWith({ id: 1 }, { id: 'two' }, { id: 3 }, 'four')
+    const seen: string[] = []
+    const errors: string[] = []
+
+    await consumeWithSqsHandler(
+      real.client.queue(plain.name, { schema }),
+      async ({ Records }: SQSEvent) => void seen.push(...Records.map(({ body }) => body)),
+      { ...once, onError: (error) => errors.push((error as QueueError).code) },
+    )
+
+    assert.deepEqual(seen, ['{"id":1}', '{"id":3}'])
+    assert.deepEqual(errors, ['request_invalid', 'request_invalid'])
+    const left = await leftIn(plain)
+    assert.deepEqual(
+      left.map(([body, state]) => [body, state]),
+      [
+        [{ id: 'two' }, 'delayed'],
+        ['four', 'delayed'],
+      ],
+    )
+    assert.match(`${left[0]?.[2]}`, /^QueueError: body\.id: /)
+    assert.match(`${left[1]?.[2]}`, /^QueueError: body: /)
+  })
+
+  test('does not call the handler where nothing fits', async () => {
+    const plain = await queueWith('one')
+
+    await consumeWithSqsHandler(
+      real.client.queue(plain.name, { schema }),
+      async () => assert.fail('nothing to handle'),
+      once,
+    )
+
+    assert.deepEqual(
+      (await leftIn(plain)).map(([body, state]) => [body, state]),
+      [['one', 'delayed']],
+    )
+  })
+
+  test('gives back what follows in the group of what does not fit: it keeps its order, and its attempt does not count', async () => {
+    const plain = await real.createQueue({ maxAttempts: 2 })
+    await plain.sendBatch(['bad', { id: 2 }, { id: 3 }].map((body) => ({ body, group: 'a' })))
+    const seen: string[][] = []
+
+    await consumeWithSqsHandler(
+      real.client.queue(plain.name, { schema }),
+      async ({ Records }: SQSEvent) =>
+        void seen.push(...Records.map(({ body, attributes }) => [body, attributes.ApproximateReceiveCount])),
+      { stopWhenEmpty },
+    )
+
+    assert.deepEqual(seen, [
+      ['{"id":2}', '1'],
+      ['{"id":3}', '1'],
+    ])
+    assert.deepEqual(
+      (await leftIn(plain)).map(([body, state]) => [body, state]),
+      [['bad', 'dead']],
+    )
   })
 })
 
