@@ -4,8 +4,8 @@
  *     safe to repeat; where a repeated one is answered differently than the first would have been, the caller is told how many tries it
  *     took (see send.ts and settle.ts).
  *  2. Aborting the caller's signal ends a call wherever it stands, with the signal's reason.
- *  3. Whatever else goes wrong is a QueueError. Its `cause` is the server's problem document, or the error of fetch. (What the
- *     caller's token function throws passes through.) */
+ *  3. Whatever else goes wrong is a QueueError. Its `cause` is the server's problem document, or the error of fetch or of the
+ *     caller's token function: a token that cannot be had is a server that cannot be reached. */
 import { type ErrorCode, errorStatus, isErrorCode, QueueError } from '../errors.ts'
 import type { Problem } from '../wire.ts'
 import { backoffMilliseconds } from './backoff.ts'
@@ -14,7 +14,8 @@ import { type Effects, type Given, platform } from './effects.ts'
 export interface ClientOptions extends Given<Effects> {
   /** Where the server is, such as "https://postbag.example.com"; a path in it comes before /v1. No user, query or fragment. */
   readonly url: string
-  /** Sent as the bearer token. A function is asked before each try: for tokens that expire while a consumer runs. */
+  /** Sent as the bearer token. A function is asked before each try: for tokens that expire while a consumer runs. What it
+   * throws counts as a network error; a QueueError stays as it is, so that with `token_invalid` no more tries are made. */
   readonly token?: string | (() => string | Promise<string>) | undefined
   /** How often a call is tried again after a network error or a 5xx, 0 or more. Defaults to 3, which takes up to 0.7 s (and what the
    * server asks for) and spares callers a restart of a database connection. With 0 sends carry no dedup ids of the client, which
@@ -94,12 +95,7 @@ export function connect(options: ClientOptions): Connection {
     signal: AbortSignal,
     seconds: number,
   ): Promise<unknown> {
-    const bearer = (typeof token === 'function' ? await token() : token)?.trim()
-    // (Never shown, as fetch would show it; and no later try would go better.)
-    if (bearer && !/^[!-~]+$/.test(bearer)) {
-      throw new QueueError('token_invalid', 'the token must be visible ASCII without spaces, got something else')
-    }
-    signal.throwIfAborted()
+    let asked = 'the token function'
     const over = new AbortController()
     const answered = new AbortController()
     const abort = () => over.abort(signal.reason)
@@ -109,6 +105,12 @@ export function connect(options: ClientOptions): Connection {
       () => {},
     )
     try {
+      const bearer = (typeof token === 'function' ? await token() : token)?.trim()
+      // (Never shown, as fetch would show it; and no later try would go better.)
+      if (bearer && !/^[!-~]+$/.test(bearer)) {
+        throw new QueueError('token_invalid', 'the token must be visible ASCII without spaces, got something else')
+      }
+      asked = url
       const headers = {
         ...(bearer && { authorization: `Bearer ${bearer}` }),
         ...(body !== null && { 'content-type': 'application/json' }),
@@ -117,7 +119,7 @@ export function connect(options: ClientOptions): Connection {
       return read(response, await response.text(), url)
     } catch (cause) {
       if (cause instanceof QueueError) throw cause
-      throw new QueueError('network_error', `${url} must answer, got ${cause}`, { cause })
+      throw new QueueError('network_error', `${asked} must answer, got ${cause}`, { cause })
     } finally {
       // (Aborting the request, too, would do nothing, and costs more than to send it.)
       answered.abort('')

@@ -1,7 +1,7 @@
 /* consume while things are out of order: the server is away, refuses, or answers too quickly. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { createClient, type Queue, type QueueError } from '../../src/client/index.ts'
+import { type ClientOptions, createClient, type Queue, type QueueError } from '../../src/client/index.ts'
 import { hurry, ManualClock, onlyGrace } from './manual-clock.ts'
 import {
   after,
@@ -96,6 +96,30 @@ describe('while the server is away', () => {
   })
 })
 
+test('while the token function throws, consume goes on, and what was handled is acked in the end', async (t) => {
+  const server = await serve(t, { receive: [messages('1')] })
+  const stop = new AbortController()
+  const codes: string[] = []
+  let missing = 0
+  const token = () => {
+    if (missing-- > 0) throw new TypeError('no token service')
+    return 'token'
+  }
+
+  const consumer = tireless(server, hurry().sleep, token).consume(
+    { leaseSeconds: 43_200, onError: (error) => codes.push((error as QueueError).code), signal: stop.signal },
+    () => {
+      missing = 5
+    },
+  )
+  await Promise.race([server.request('ack', 1), consumer])
+  stop.abort()
+  await consumer
+
+  assert.deepEqual(server.seen('ack')[0]?.body.receipts, ['1.1'])
+  assert.deepEqual(codes, Array(5).fill('network_error'))
+})
+
 describe('consume ends with an error', () => {
   for (const code of ['token_expired', 'scope_missing', 'queue_not_found'] as const) {
     test(`when a receive is refused with ${code}, after its handlers have ended`, async (t) => {
@@ -177,6 +201,6 @@ test('a refused ack is reported with its message, and the consumer goes on', asy
   ])
 })
 
-function tireless(server: ScriptedServer, sleep = onlyGrace): Queue {
-  return createClient({ url: server.url, timeoutSeconds: 3600, random: () => 0.5, sleep }).queue('orders')
+function tireless(server: ScriptedServer, sleep = onlyGrace, token?: ClientOptions['token']): Queue {
+  return createClient({ url: server.url, timeoutSeconds: 3600, random: () => 0.5, sleep, token }).queue('orders')
 }

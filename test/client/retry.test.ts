@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { backoffMilliseconds } from '../../src/client/backoff.ts'
-import { createClient } from '../../src/client/index.ts'
+import { createClient, QueueError } from '../../src/client/index.ts'
 import { hurry, ManualClock } from './manual-clock.ts'
 import { cut, cutShort, html, json, problem, serve, silence } from './scripted-server.ts'
 
@@ -154,6 +154,51 @@ describe('a request', () => {
         ['/bag/v1/queues/orders', 'Bearer fixed'],
       ],
     )
+  })
+})
+
+describe('a token function that throws', () => {
+  const away = new TypeError('no token service')
+
+  test('is asked again, as a server that is away would be', async (t) => {
+    const server = await serve(t, { queue: [info] })
+    const { sleep, waits } = hurry()
+    let tries = 0
+    const token = () => {
+      if (++tries < 3) throw away
+      return 'token'
+    }
+
+    await createClient({ url: server.url, sleep, ...patient, token })
+      .queue('orders')
+      .info()
+
+    assert.deepEqual(waits, [50, 100])
+    assert.equal(server.seen('queue')[0]?.headers.authorization, 'Bearer token')
+  })
+
+  test('makes a network error of what it threw', async (t) => {
+    const server = await serve(t, {})
+    const token = () => Promise.reject(away)
+
+    await assert.rejects(createClient({ url: server.url, retries: 0, token }).queue('orders').info(), {
+      code: 'network_error',
+      message: 'the token function must answer, got TypeError: no token service',
+      cause: away,
+    })
+  })
+
+  test('ends the call with a QueueError of its own', async (t) => {
+    const server = await serve(t, {})
+    const ended = new QueueError('token_invalid', 'signed out')
+    let tries = 0
+    const token = () => {
+      tries++
+      throw ended
+    }
+
+    await assert.rejects(createClient({ url: server.url, token }).queue('orders').info(), ended)
+    assert.equal(tries, 1)
   })
 })
 
