@@ -21,7 +21,8 @@ export interface ClientOptions extends Given<Effects> {
    * server asks for) and spares callers a restart of a database connection. With 0 sends carry no dedup ids of the client, which
    * saves the server a row per message. */
   readonly retries?: number | undefined
-  /** How long one try may take, in seconds, besides the wait of a receive. Defaults to 30. Too short: large batches never arrive. */
+  /** How long one try may take, in seconds, with its token, besides the wait of a receive. Defaults to 30. Too short: large batches never
+   * arrive. */
   readonly timeoutSeconds?: number | undefined
 }
 
@@ -105,7 +106,7 @@ export function connect(options: ClientOptions): Connection {
       () => {},
     )
     try {
-      const bearer = (typeof token === 'function' ? await token() : token)?.trim()
+      const bearer = (typeof token === 'function' ? await inTime(token, over.signal) : token)?.trim()
       // (Never shown, as fetch would show it; and no later try would go better.)
       if (bearer && !/^[!-~]+$/.test(bearer)) {
         throw new QueueError('token_invalid', 'the token must be visible ASCII without spaces, got something else')
@@ -126,6 +127,12 @@ export function connect(options: ClientOptions): Connection {
       signal.removeEventListener('abort', abort)
     }
   }
+}
+
+/** What it gives, unless the signal aborts first. */
+function inTime<Value>(give: () => Value, over: AbortSignal): Promise<Awaited<Value>> {
+  const ended = new Promise<never>((_, reject) => over.addEventListener('abort', () => reject(over.reason)))
+  return Promise.race([ended, give()])
 }
 
 /** The JSON of a good answer; anything else is thrown. */

@@ -34,6 +34,34 @@ describe('aborting', () => {
     assert.equal(server.seen('messages').length, 0)
   })
 
+  test('ends a call whose token never comes', async (t) => {
+    const server = await serve(t, {})
+    const controller = new AbortController()
+    const token = () => new Promise<string>(() => {})
+
+    const info = createClient({ url: server.url, token }).queue('orders').info({ signal: controller.signal })
+    controller.abort(reason)
+
+    await assert.rejects(info, reason)
+    assert.equal(server.seen('queue').length, 0)
+  })
+
+  test('ends a consumer whose token never comes', async (t) => {
+    const server = await serve(t, {})
+    const clock = new ManualClock()
+    const stop = new AbortController()
+    const token = () => new Promise<string>(() => {})
+
+    const consumer = createClient({ url: server.url, sleep: clock.sleep, token })
+      .queue('orders')
+      .consume({ signal: stop.signal }, () => {})
+    stop.abort()
+    await clock.sleeper(500)
+    clock.pass(500)
+
+    await consumer
+  })
+
   test('ends a long poll, and the connection with it', async (t) => {
     const server = await serve(t, { receive: [silence] })
     const controller = new AbortController()

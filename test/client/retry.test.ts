@@ -157,7 +157,7 @@ describe('a request', () => {
   })
 })
 
-describe('a token function that throws', () => {
+describe('a token function that gives none', () => {
   const away = new TypeError('no token service')
 
   test('is asked again, as a server that is away would be', async (t) => {
@@ -185,6 +185,22 @@ describe('a token function that throws', () => {
       code: 'network_error',
       message: 'the token function must answer, got TypeError: no token service',
       cause: away,
+    })
+  })
+
+  test('has as long as a try may take', async (t) => {
+    const server = await serve(t, {})
+    const clock = new ManualClock()
+    const token = () => new Promise<string>(() => {})
+    const orders = createClient({ url: server.url, retries: 0, timeoutSeconds: 7, sleep: clock.sleep, token })
+
+    const info = orders.queue('orders').info()
+    await clock.sleeper(7000)
+    clock.pass(7000)
+
+    await assert.rejects(info, {
+      code: 'network_error',
+      message: 'the token function must answer, got no answer within 7 s',
     })
   })
 
