@@ -10,11 +10,29 @@ interface Turn<Body> {
   readonly end: (result?: typeof GIVE_BACK) => void
 }
 
-export async function* iterate<Body>(
+/** A generator ends only after the message that is being waited for, which an idle queue may never bring: so return and throw stop the
+ * consumer first. */
+export function iterate<Body>(
   queue: RemoteQueue,
   options: ConsumeOptions<Body>,
 ): AsyncGenerator<HeldMessage<Body>, void, undefined> {
   const stopping = new AbortController()
+  const turns = turnsOf(queue, options, stopping)
+  for (const way of ['return', 'throw'] as const) {
+    const end = turns[way].bind(turns)
+    turns[way] = (why) => {
+      stopping.abort()
+      return end(why)
+    }
+  }
+  return turns
+}
+
+async function* turnsOf<Body>(
+  queue: RemoteQueue,
+  options: ConsumeOptions<Body>,
+  stopping: AbortController,
+): AsyncGenerator<HeldMessage<Body>, void, undefined> {
   const waiting: Turn<Body>[] = []
   let ended = false
   let wake = () => {}

@@ -1,9 +1,13 @@
 /* consume as a loop: acked when the loop asks for the next message; what is left is given back. */
 import assert from 'node:assert/strict'
+import { Readable, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { describe, test } from 'node:test'
-import { createClient, type Queue } from '../../src/client/index.ts'
+import { createClient, type HeldMessage, type Queue } from '../../src/client/index.ts'
 import { ManualClock, onlyGrace } from './manual-clock.ts'
 import { json, messages, problem, type Reply, type ScriptedServer, serve } from './scripted-server.ts'
+
+type Turns = AsyncGenerator<HeldMessage, void, undefined>
 
 const queueOf = (server: ScriptedServer): Queue => createClient({ url: server.url, sleep: onlyGrace }).queue('orders')
 
@@ -114,6 +118,36 @@ describe('a for await loop over consume', () => {
     void server.request('receive', 1).then(() => stop.abort())
 
     for await (const _ of queueOf(server).consume({ signal: stop.signal })) assert.fail('there is none')
+  })
+
+  for (const [way, leave] of Object.entries({
+    'return()': (turns: Turns) => turns.return?.(),
+    'throw()': (turns: Turns) => turns.throw?.(new Error('left')).catch((error) => assert.equal(error.message, 'left')),
+    'asyncDispose()': (turns: Turns) => turns[Symbol.asyncDispose](),
+  })) {
+    test(`left by ${way} while it waits for a message, ends at once, and hands out none`, async (t) => {
+      const server = await serve(t, {})
+      const turns = queueOf(server).consume() as Turns
+
+      const next = turns.next()
+      await server.request('receive', 1)
+      await leave(turns)
+
+      assert.deepEqual(await next, { done: true, value: undefined })
+    })
+  }
+
+  test('that a pipeline reads, ends when the writer fails', async (t) => {
+    const server = await serve(t, { receive: [messages('1')] })
+    const full = new Error('disk full')
+    const writer = new Writable({
+      objectMode: true,
+      write(_message, _encoding, done) {
+        void server.request('receive', 2).then(() => done(full))
+      },
+    })
+
+    await assert.rejects(pipeline(Readable.from(queueOf(server).consume()), writer), full)
   })
 
   test('throws what will not pass, once the current message is acked', async (t) => {
