@@ -17,9 +17,9 @@
 import { backoffMilliseconds } from './backoff.ts'
 import { mustBeBetween } from './bounds.ts'
 import { type Held, type HeldMessage, hold } from './held.ts'
-import { isOurs, keepLeases } from './leases.ts'
+import { isOurs, isOursAt, keepLeases } from './leases.ts'
 import { errorText, type Message } from './message.ts'
-import { type Delivery, receive } from './receive.ts'
+import { type Delivery, type Received, receive } from './receive.ts'
 import type { RemoteQueue } from './remote.ts'
 import type { NackOptions } from './settle.ts'
 import { createSettler, type Ride } from './settler.ts'
@@ -52,12 +52,13 @@ export interface ConsumeOptions<Body = unknown> {
 /** What a handler resolves to when the message was not handled after all: it may be received again at once, and this attempt does not count. */
 export const GIVE_BACK = Symbol()
 
-/** @param handle its message is acked when it resolves, unless it settled the message itself, and nacked when it rejects.
+/** @param handle its message is acked when it resolves, unless it settled the message itself, and nacked when it rejects. What it may
+ * ask is whether the lease is ours still: for one that keeps a message waiting.
  * @param stopping aborts when the consumer begins to stop, and stops it when aborted from outside. */
 export async function consume<Body>(
   queue: RemoteQueue,
   options: ConsumeOptions<Body>,
-  handle: (message: HeldMessage<Body>) => unknown,
+  handle: (message: HeldMessage<Body>, isOurs: () => boolean) => unknown,
   stopping = new AbortController(),
 ): Promise<void> {
   const { concurrency = 1, leaseSeconds = 30, retryDelaySeconds, onError, signal } = options
@@ -137,17 +138,19 @@ export async function consume<Body>(
       const waits = asked === 0 && ride.receipts.length === 0
       const max = waits ? free : Math.min(free, Math.ceil(concurrency / atOnce))
       const started = now()
-      let deliveries: readonly Delivery[]
+      let received: Received
       idle = waits
       asked += max
       try {
-        deliveries = await poll(max, ride, waits ? WAIT_SECONDS : undefined)
+        received = await poll(max, ride, waits ? WAIT_SECONDS : undefined)
       } finally {
         asked -= max
         idle = false
       }
+      const { deliveries, arrivedAt } = received
       plenty = deliveries.length === max
-      for (const line of Map.groupBy(deliveries, (delivery) => delivery.group ?? delivery).values()) take(line)
+      const endsAt = arrivedAt + leaseSeconds * 1000
+      for (const line of Map.groupBy(deliveries, (delivery) => delivery.group ?? delivery).values()) take(line, endsAt)
       // A stopping server or a proxy answers at once instead of waiting; asking again at once would be a busy loop.
       empty = waits && deliveries.length === 0 && now() - started < 1000 ? empty + 1 : 0
       if (empty > 0) {
@@ -159,7 +162,7 @@ export async function consume<Body>(
     }
   }
 
-  async function poll(max: number, ride: Ride, waitSeconds: number | undefined): Promise<readonly Delivery[]> {
+  async function poll(max: number, ride: Ride, waitSeconds: number | undefined): Promise<Received> {
     const acks = ride.receipts.length > 0 ? ride.receipts : undefined
     const retry = (error: unknown) => {
       report(error)
@@ -169,7 +172,7 @@ export async function consume<Body>(
       const request = { max, waitSeconds, leaseSeconds, acks }
       const received = await receive(queue, request, { signal: polling.signal, retry })
       ride.arrived(received.acks)
-      return received.deliveries
+      return received
     } catch (error) {
       ride.missed()
       throw error
@@ -183,8 +186,8 @@ export async function consume<Body>(
   }
 
   /** @param deliveries one, or those of one group. */
-  function take(deliveries: readonly Delivery[]): void {
-    const line = deliveries.map((delivery) => hold<Body>(queue, delivery, leaseSeconds, release))
+  function take(deliveries: readonly Delivery[], endsAt: number): void {
+    const line = deliveries.map((delivery) => hold<Body>(queue, delivery, endsAt, release))
     for (const one of line) held.add(one)
     void handleInOrder(line)
   }
@@ -193,7 +196,7 @@ export async function consume<Body>(
     let goesOn = true
     handling++
     for (const one of line) {
-      goesOn &&= isOurs(one)
+      goesOn &&= isOursAt(now(), one, report)
       if (!goesOn) {
         // Usually the server has taken it back already, and refuses. Not where the one that failed became a dead letter.
         one.settlement = giveBack(one).catch(() => {})
@@ -210,7 +213,7 @@ export async function consume<Body>(
   async function handled(one: Held<Body>): Promise<boolean> {
     try {
       void one.message.body // Throws here what the schema has against it.
-      const result = await handle(one.message)
+      const result = await handle(one.message, () => isOursAt(now(), one, report))
       one.settlement ??= result === GIVE_BACK ? giveBack(one) : settleLater(one, 'ack')
       return result !== GIVE_BACK && !one.nacked
     } catch (error) {

@@ -23,7 +23,7 @@ export interface Held<Body> extends Lease {
 export function hold<Body>(
   queue: RemoteQueue,
   delivery: Delivery,
-  leaseSeconds: number,
+  endsAt: number,
   release: (held: Held<Body>) => void,
 ): Held<Body> {
   const { id, receipt } = delivery
@@ -41,7 +41,7 @@ export function hold<Body>(
     id,
     receipt,
     lost,
-    endsAt: queue.connection.effects.now() + leaseSeconds * 1000,
+    endsAt,
     settlement: undefined,
     nacked: false,
     message: Object.assign(message, { signal: lost.signal }),

@@ -6,6 +6,8 @@ import type { RemoteQueue } from './remote.ts'
 
 interface Turn<Body> {
   readonly message: HeldMessage<Body>
+  /** Whether the lease is ours. */
+  readonly isOurs: () => boolean
   /** Ends the handling: with an ack, or by giving the message back. */
   readonly end: (result?: typeof GIVE_BACK) => void
 }
@@ -39,9 +41,9 @@ async function* turnsOf<Body>(
   stopping.signal.addEventListener('abort', () => {
     for (const { end } of waiting.splice(0)) end(GIVE_BACK)
   })
-  const handle = (message: HeldMessage<Body>) =>
+  const handle = (message: HeldMessage<Body>, isOurs: () => boolean) =>
     new Promise((end) => {
-      waiting.push({ message, end })
+      waiting.push({ message, isOurs, end })
       wake()
     })
   const consumer = consume(queue, options, handle, stopping).finally(() => {
@@ -55,8 +57,8 @@ async function* turnsOf<Body>(
     while (!ended) {
       const turn = waiting.shift()
       // (Somebody else may have it by now.)
-      if (turn?.message.signal.aborted) turn.end(GIVE_BACK)
-      else if (turn) yield* hand(turn)
+      if (turn?.isOurs()) yield* hand(turn)
+      else if (turn) turn.end(GIVE_BACK)
       else {
         await new Promise<void>((resolve) => {
           wake = resolve

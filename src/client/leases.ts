@@ -18,8 +18,24 @@ export interface Lease {
   settlement: Promise<void> | undefined
 }
 
+type Report<Held> = (error: unknown, lease?: Held) => void
+
 export function isOurs({ lost }: Lease): boolean {
   return !lost.signal.aborted
+}
+
+/** Loses it if its time is over. (The timer that would do so has no turn while handlers block the process, or while it is frozen.) */
+export function isOursAt<Held extends Lease>(now: number, lease: Held, report: Report<Held>): boolean {
+  if (isOurs(lease) && lease.endsAt <= now) {
+    const message = `message ${lease.id} must be extended in time, got no answer`
+    lose(lease, new QueueError('lease_expired', message), report)
+  }
+  return isOurs(lease)
+}
+
+function lose<Held extends Lease>(lease: Held, error: unknown, report: Report<Held>): void {
+  lease.lost.abort(error)
+  report(error, lease)
 }
 
 /** Runs until `finished` aborts. */
@@ -28,7 +44,7 @@ export async function keepLeases<Held extends Lease>(
   held: ReadonlySet<Held>,
   leaseSeconds: number,
   finished: AbortSignal,
-  report: (error: unknown, lease?: Held) => void,
+  report: Report<Held>,
 ): Promise<void> {
   const { now, sleep } = queue.connection.effects
   const third = (leaseSeconds * 1000) / 3
@@ -36,18 +52,8 @@ export async function keepLeases<Held extends Lease>(
   while (!finished.aborted) {
     const firstEnd = Math.min(...[...held].filter(isOurs).map((lease) => lease.endsAt))
     await sleep(Math.max(0, Math.min(third, firstEnd - now())), finished).catch(() => {})
-    for (const lease of held) {
-      if (isOurs(lease) && lease.endsAt <= now()) {
-        lose(lease, new QueueError('lease_expired', `message ${lease.id} must be extended in time, got no answer`))
-      }
-    }
-    const ours = [...held].filter(isOurs)
+    const ours = [...held].filter((lease) => isOursAt(now(), lease, report))
     while (ours.length > 0) void extend(ours.splice(0, MAX_BATCH))
-  }
-
-  function lose(lease: Held, error: unknown): void {
-    lease.lost.abort(error)
-    report(error, lease)
   }
 
   async function extend(leases: readonly Held[]): Promise<void> {
@@ -63,7 +69,7 @@ export async function keepLeases<Held extends Lease>(
           refuse('extend', lease.id, results[index]?.outcome)
           lease.endsAt = started + leaseSeconds * 1000
         } catch (error) {
-          if (!lease.settlement) lose(lease, error)
+          if (!lease.settlement) lose(lease, error, report)
         }
       }
     } catch (error) {

@@ -194,7 +194,7 @@ export class Queue<Input = unknown, Output = Input> {
     options: ConsumeOptions<Output> = {},
     handler?: (message: HeldMessage<Output>) => unknown,
   ): AsyncIterableIterator<HeldMessage<Output>> | Promise<void> {
-    return handler ? consume(this.#remote, options, handler) : iterate(this.#remote, options)
+    return handler ? consume(this.#remote, options, (message) => handler(message)) : iterate(this.#remote, options)
   }
 
   async #call<Data>(method: Method, path: string, body: unknown, options?: CallOptions): Promise<Data> {

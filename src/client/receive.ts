@@ -10,6 +10,8 @@ import { explain } from './settle.ts'
 export interface ReceiveOptions extends Given<Omit<ReceiveRequest, 'acks'>>, CallOptions {}
 
 export interface Received {
+  /** In milliseconds of effects.now: schemas may take longer than leases. */
+  readonly arrivedAt: number
   readonly deliveries: readonly Delivery[]
   /** What became of the acks. */
   readonly acks: readonly Settlement[]
@@ -35,6 +37,7 @@ export async function receive(
     ...patience,
     timeoutSeconds: timeoutSeconds + (request.waitSeconds ?? 0),
   })
+  const arrivedAt = connection.effects.now()
   const deliveries: readonly Mutable<Delivery>[] = messages
   for (const one of deliveries) one.body = decodeBody(one.encoding, one.body)
   if (schema) {
@@ -46,7 +49,7 @@ export async function receive(
       }),
     )
   }
-  return { deliveries, acks: tries > 1 ? explain('ack', acks) : acks }
+  return { arrivedAt, deliveries, acks: tries > 1 ? explain('ack', acks) : acks }
 }
 
 type Mutable<Type> = { -readonly [Field in keyof Type]: Type[Field] }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createClient, type QueueError } from '../../src/client/index.ts'
-import { ManualClock } from './manual-clock.ts'
+import { ManualClock, onlyGrace } from './manual-clock.ts'
 import {
   after,
   cut,
@@ -271,6 +271,81 @@ test('messages that wait for their turn in their group are kept, and when the le
     ['lease_lost', '1'],
     ['lease_lost', '2'],
   ])
+})
+
+for (const [what, group] of Object.entries({ 'of the same group': 'a', 'without a group': undefined })) {
+  test(`a handler does not begin on a message ${what} whose time was over before its turn came, though no timer had a turn`, async (t) => {
+    const server = await serve(t, { receive: [messagesOf(group, '1', '2')] })
+    const stop = new AbortController()
+    const handled: string[] = []
+    const errors: [string, string | undefined][] = []
+    let milliseconds = 0
+    const orders = createClient({ url: server.url, sleep: onlyGrace, now: () => milliseconds }).queue('orders')
+
+    await orders.consume(
+      {
+        concurrency: 2,
+        leaseSeconds: 30,
+        signal: stop.signal,
+        onError: (error, message) => errors.push([(error as QueueError).code, message?.id]),
+      },
+      ({ id }) => {
+        handled.push(id)
+        milliseconds += 30_000
+        stop.abort()
+      },
+    )
+
+    assert.deepEqual(handled, ['1'])
+    assert.deepEqual(errors, [['lease_expired', '2']])
+    assert.deepEqual(
+      server.seen('nack').flatMap(({ body }) => body.receipts),
+      ['2.1'],
+    )
+  })
+}
+
+test('a handler does not begin on a message whose time was over before its schema was done with it', async (t) => {
+  const server = await serve(t, { receive: [messages('1'), messages('2')] })
+  const stop = new AbortController()
+  let milliseconds = 0
+  const validate = async (value: unknown) => {
+    if ((value as { id: string }).id === '1') milliseconds += 30_000
+    return { value }
+  }
+  const schema = { '~standard': { version: 1, vendor: 'none', validate } } as const
+  const orders = createClient({ url: server.url, sleep: onlyGrace, now: () => milliseconds }).queue('orders', {
+    schema,
+  })
+  const handled: string[] = []
+
+  await orders.consume({ leaseSeconds: 30, signal: stop.signal }, ({ id }) => {
+    handled.push(id)
+    stop.abort()
+  })
+
+  assert.deepEqual(handled, ['2'])
+})
+
+test('a loop does not get a message whose time was over before it asked for it, though no timer had a turn', async (t) => {
+  const server = await serve(t, { receive: [messages('1', '2'), messages('3')] })
+  const ids: string[] = []
+  const codes: string[] = []
+  let milliseconds = 0
+  const orders = createClient({ url: server.url, sleep: onlyGrace, now: () => milliseconds }).queue('orders')
+
+  for await (const { id } of orders.consume({
+    concurrency: 2,
+    leaseSeconds: 30,
+    onError: (error) => codes.push((error as QueueError).code),
+  })) {
+    ids.push(id)
+    if (id === '3' || ids.length > 1) break
+    milliseconds += 30_000
+  }
+
+  assert.deepEqual(ids, ['1', '3'])
+  assert.deepEqual(codes, ['lease_expired'])
 })
 
 /** A consumer that has these messages in hand. */
