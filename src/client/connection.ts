@@ -55,7 +55,7 @@ export interface Connection {
 }
 
 /** Whether the same call may succeed later. */
-function isPassing(error: unknown): error is QueueError {
+export function isPassing(error: unknown): error is QueueError {
   return error instanceof QueueError && errorStatus[error.code] >= 500
 }
 

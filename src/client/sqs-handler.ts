@@ -5,7 +5,7 @@
  * Batch after batch is received and handed to the handler as one event. What it names in batchItemFailures is nacked, the rest is acked; if it
  * throws, all of it is nacked. So a handler for FIFO queues reports, as ever, what follows a failure in its group. What a schema refuses is nacked
  * by itself, and the handler does not see it, nor what follows it in its group. */
-import { errorStatus, QueueError } from '../errors.ts'
+import { isPassing } from './connection.ts'
 import { errorText, type Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { refuse, type Verb } from './settle.ts'
@@ -29,7 +29,8 @@ export interface SqsHandlerOptions {
   readonly context?: unknown
   /** Defaults to arn:aws:sqs:us-east-1:000000000000:{queue}. The region is taken from it. */
   readonly eventSourceArn?: string | undefined
-  /** Hears of everything that goes wrong: handlers that threw, leases lost, servers away. Throwing from it ends the consumer. */
+  /** Hears of everything that goes wrong: handlers that threw, leases lost, servers away. Throwing from it ends the consumer
+   * with that error, after the batch that is being handled. */
   readonly onError?: ((error: unknown) => void) | undefined
   /** Aborting it ends the consumer after the batch that is being handled. */
   readonly signal?: AbortSignal | undefined
@@ -44,19 +45,29 @@ export async function consumeWithSqsHandler(
   handler: SqsHandler,
   options: SqsHandlerOptions = {},
 ): Promise<void> {
-  const { batchSize = 10, leaseSeconds = 30, stopWhenEmpty = false, onError = () => {}, signal } = options
+  const { batchSize = 10, leaseSeconds = 30, stopWhenEmpty = false, onError, signal } = options
   const waitSeconds = stopWhenEmpty ? 0 : 20
-  while (!signal?.aborted) {
+  let fatal: { readonly error: unknown } | undefined
+  while (!signal?.aborted && !fatal) {
     try {
       const messages = await queue.receive({ max: batchSize, leaseSeconds, waitSeconds, signal })
-      if (messages.length > 0) await handleBatch(queue, handler, messages, { ...options, leaseSeconds, onError })
-      else if (stopWhenEmpty) return
+      if (messages.length > 0) await handleBatch(queue, handler, messages, { ...options, leaseSeconds }, report)
+      else if (stopWhenEmpty) break
     } catch (error) {
-      if (signal?.aborted) return
-      const passes = error instanceof QueueError && errorStatus[error.code] >= 500
-      if (stopWhenEmpty || !passes) throw error
-      onError(error)
+      if (signal?.aborted) break
+      if (stopWhenEmpty || !isPassing(error)) throw error
+      report(error)
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS))
+    }
+  }
+  if (fatal) throw fatal.error
+
+  /** What onError throws ends the consumer, but not before the batch in hand is settled. */
+  function report(error: unknown): void {
+    try {
+      onError?.(error)
+    } catch (thrown) {
+      fatal ??= { error: thrown }
     }
   }
 }
@@ -65,14 +76,15 @@ async function handleBatch(
   queue: Queue,
   handler: SqsHandler,
   messages: readonly Message[],
-  options: SqsHandlerOptions & { readonly leaseSeconds: number; readonly onError: (error: unknown) => void },
+  options: SqsHandlerOptions & { readonly leaseSeconds: number },
+  report: (error: unknown) => void,
 ): Promise<void> {
-  const { leaseSeconds, onError, context, retryDelaySeconds: delaySeconds } = options
+  const { leaseSeconds, context, retryDelaySeconds: delaySeconds } = options
   const arn = options.eventSourceArn ?? `arn:aws:sqs:us-east-1:000000000000:${queue.name}`
   const { records, failed, behind } = recordsOf(messages, arn)
-  for (const error of failed.values()) onError(error)
+  for (const error of failed.values()) report(error)
   const all = messages.map(({ receipt }) => receipt)
-  const extending = setInterval(() => queue.extend(all, { leaseSeconds }).catch(onError), (leaseSeconds * 1000) / 3)
+  const extending = setInterval(() => queue.extend(all, { leaseSeconds }).catch(report), (leaseSeconds * 1000) / 3)
   const handed = [...records.keys()]
   try {
     const event = { Records: [...records.values()] }
@@ -84,7 +96,7 @@ async function handleBatch(
     for (const message of handed) if (ids.includes(message.id)) failed.set(message, 'reported in batchItemFailures')
   } catch (thrown) {
     for (const message of handed) failed.set(message, thrown)
-    onError(thrown)
+    report(thrown)
   } finally {
     clearInterval(extending)
   }
@@ -109,7 +121,7 @@ async function handleBatch(
       try {
         refuse(verb, ours[index]?.id ?? '', outcome)
       } catch (refused) {
-        onError(refused)
+        report(refused)
       }
     }
   }

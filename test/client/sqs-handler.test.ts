@@ -5,11 +5,12 @@ import { before, describe, test } from 'node:test'
 import type { SQSEvent, SQSHandler } from 'aws-lambda'
 import fc from 'fast-check'
 import { z } from 'zod'
-import type { Queue, QueueError } from '../../src/client/index.ts'
+import { createClient, type Queue, type QueueError } from '../../src/client/index.ts'
 import { md5 } from '../../src/client/md5.ts'
 import { failuresIn } from '../../src/client/sqs-event.ts'
 import { consumeWithSqsHandler, type SqsHandler } from '../../src/client/sqs-handler.ts'
 import { type RealServer, startRealServer } from './real-server.ts'
+import { cut, messages, problem, serve } from './scripted-server.ts'
 
 let real: RealServer
 before(async () => {
@@ -285,6 +286,56 @@ describe('the consumer', () => {
       consumeWithSqsHandler(nothing, async () => {}),
       { code: 'queue_not_found' },
     )
+  })
+})
+
+describe('an error that onError throws ends the consumer, and the batch in hand is settled before', () => {
+  const enough = new Error('enough')
+  const onError = () => {
+    throw enough
+  }
+
+  test('when the handler threw', async () => {
+    const queue = await queueWith('a')
+
+    await assert.rejects(
+      consumeWithSqsHandler(queue, () => Promise.reject(new Error('broken')), { ...once, onError }),
+      enough,
+    )
+
+    assert.deepEqual(await leftIn(queue), [['a', 'delayed', 'Error: broken']])
+  })
+
+  test('when an extension failed', async (t) => {
+    const server = await serve(t, { receive: [messages('1')], extend: [problem('queue_not_found')] })
+    const client = createClient({ url: server.url })
+    const handler: SqsHandler = async () => {
+      await server.request('extend', 1)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+
+    await assert.rejects(consumeWithSqsHandler(client.queue('orders'), handler, { leaseSeconds: 1, onError }), enough)
+
+    assert.deepEqual(
+      server.seen('ack').map(({ body }) => body.receipts),
+      [['1.1']],
+    )
+  })
+
+  test('when the server is away, though the error that is thrown is of a kind that passes', async (t) => {
+    const server = await serve(t, { receive: [cut, cut] })
+    const orders = createClient({ url: server.url, retries: 0 }).queue('orders')
+    let errors = 0
+
+    await assert.rejects(
+      consumeWithSqsHandler(orders, async () => {}, {
+        onError(error) {
+          if (++errors === 1) throw error
+        },
+      }),
+      { code: 'network_error' },
+    )
+    assert.equal(server.seen('receive').length, 1)
   })
 })
 
