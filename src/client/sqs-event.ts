@@ -39,8 +39,36 @@ export interface SqsMessageAttribute {
   dataType: 'String'
 }
 
+interface Sorted {
+  /** What the handler gets. */
+  readonly records: Map<Message, SqsRecord>
+  /** What no handler can get, because the schema has something against it, with what that is. */
+  readonly failed: Map<Message, unknown>
+  /** What must not be handled before those, because it is of the same group. */
+  readonly behind: readonly Message[]
+}
+
+/** A batch as records. One message that does not fit must not take the others along. */
+export function recordsOf(messages: readonly Message[], arn: string): Sorted {
+  const records = new Map<Message, SqsRecord>()
+  const failed = new Map<Message, unknown>()
+  const behind: Message[] = []
+  for (const message of messages) {
+    const { group } = message
+    if (group !== undefined && [...failed.keys()].some((one) => one.group === group)) behind.push(message)
+    else {
+      try {
+        records.set(message, toRecord(message, arn))
+      } catch (error) {
+        failed.set(message, error)
+      }
+    }
+  }
+  return { records, failed, behind }
+}
+
 /** @throws what reading the message's body throws, where a schema refuses it. */
-export function toSqsRecord(message: Message, eventSourceARN: string): SqsRecord {
+function toRecord(message: Message, eventSourceARN: string): SqsRecord {
   const { id, receipt, attempts, sentAt, firstReceivedAt, group, headers } = message
   const body = textOf(message)
   return {

@@ -4,12 +4,16 @@
  *
  * Batch after batch is received and handed to the handler as one event. What it names in batchItemFailures is nacked, the rest is acked; if it
  * throws, all of it is nacked. So a handler for FIFO queues reports, as ever, what follows a failure in its group. What a schema refuses is nacked
- * by itself, and the handler does not see it, nor what follows it in its group. */
+ * by itself, and the handler does not see it, nor what follows it in its group. While the server is away all this is tried again for as long as
+ * the lease is ours. */
+import type { Settlement } from '../wire.ts'
+import { backoffMilliseconds } from './backoff.ts'
 import { isPassing } from './connection.ts'
+import { platform } from './effects.ts'
 import { errorText, type Message } from './message.ts'
 import type { Queue } from './queue.ts'
-import { refuse, type Verb } from './settle.ts'
-import { failuresIn, type SqsEvent, type SqsRecord, toSqsRecord } from './sqs-event.ts'
+import { explain, refuse, type Verb } from './settle.ts'
+import { failuresIn, recordsOf, type SqsEvent } from './sqs-event.ts'
 
 export type { SqsAttributes, SqsEvent, SqsMessageAttribute, SqsRecord } from './sqs-event.ts'
 
@@ -54,10 +58,10 @@ export async function consumeWithSqsHandler(
       if (messages.length > 0) await handleBatch(queue, handler, messages, { ...options, leaseSeconds }, report)
       else if (stopWhenEmpty) break
     } catch (error) {
-      if (signal?.aborted) break
+      if (signal?.aborted && error === signal.reason) break
       if (stopWhenEmpty || !isPassing(error)) throw error
       report(error)
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS))
+      await pause(PAUSE_MILLISECONDS, signal)
     }
   }
   if (fatal) throw fatal.error
@@ -83,17 +87,15 @@ async function handleBatch(
   const arn = options.eventSourceArn ?? `arn:aws:sqs:us-east-1:000000000000:${queue.name}`
   const { records, failed, behind } = recordsOf(messages, arn)
   for (const error of failed.values()) report(error)
-  const all = messages.map(({ receipt }) => receipt)
-  const extending = setInterval(() => queue.extend(all, { leaseSeconds }).catch(report), (leaseSeconds * 1000) / 3)
   const handed = [...records.keys()]
+  let endsAt = platform.now() + leaseSeconds * 1000
+  const extending = setInterval(() => extend().catch(report), (leaseSeconds * 1000) / 3)
   try {
     const event = { Records: [...records.values()] }
     const returned = handed.length > 0 ? await returnedBy(handler, event, context) : undefined
-    const ids = failuresIn(
-      returned,
-      handed.map(({ id }) => id),
-    )
-    for (const message of handed) if (ids.includes(message.id)) failed.set(message, 'reported in batchItemFailures')
+    const ids = handed.map(({ id }) => id)
+    const named = failuresIn(returned, ids)
+    for (const message of handed) if (named.includes(message.id)) failed.set(message, 'reported in batchItemFailures')
   } catch (thrown) {
     for (const message of handed) failed.set(message, thrown)
     report(thrown)
@@ -101,25 +103,50 @@ async function handleBatch(
     clearInterval(extending)
   }
   const done = handed.filter((message) => !failed.has(message))
-  await settle('ack', done, (receipts) => queue.ack(receipts))
-  for (const [error, alike] of Map.groupBy(failed.keys(), (message) => errorText(failed.get(message)))) {
-    await settle('nack', alike, (receipts) => queue.nack(receipts, { delaySeconds, error }))
-  }
-  // Usually the server has taken them back already, and refuses. Not where the one that failed became a dead letter.
-  const untried = { delaySeconds: 0, untried: true }
-  await queue.nack(
-    behind.map(({ receipt }) => receipt),
-    untried,
-  )
+  const alike = Map.groupBy(failed.keys(), (message) => errorText(failed.get(message)))
+  const settled = [
+    settle('ack', done, (receipts) => queue.ack(receipts)),
+    ...[...alike].map(([error, ours]) =>
+      settle('nack', ours, (receipts) => queue.nack(receipts, { delaySeconds, error })),
+    ),
+    settle('nack', behind, async (receipts) => {
+      // Usually the server has taken them back already, and refuses. Not where the one that failed became a dead letter.
+      await queue.nack(receipts, { delaySeconds: 0, untried: true })
+      return []
+    }),
+  ]
+  await Promise.allSettled(settled)
+  await Promise.all(settled)
 
+  async function extend(): Promise<void> {
+    const started = platform.now()
+    await queue.extend(receiptsOf(messages), { leaseSeconds })
+    endsAt = started + leaseSeconds * 1000
+  }
+
+  /** As long as the lease is ours: what is given up is work done twice. */
   async function settle(
     verb: Verb,
     ours: readonly Message[],
-    send: (receipts: readonly string[]) => ReturnType<Queue['ack']>,
+    send: (receipts: readonly string[]) => Promise<readonly Settlement[]>,
   ): Promise<void> {
-    for (const [index, { outcome }] of (await send(ours.map(({ receipt }) => receipt))).entries()) {
+    for (let tries = 1; ; tries++) {
       try {
-        refuse(verb, ours[index]?.id ?? '', outcome)
+        const results = await send(receiptsOf(ours))
+        return tell(verb, ours, tries > 1 ? explain(verb, results) : results)
+      } catch (error) {
+        const left = endsAt - platform.now()
+        if (!isPassing(error) || left <= 0) throw error
+        report(error)
+        await pause(Math.min(left, backoffMilliseconds(tries, error.retryAfterSeconds ?? 0, platform.random)))
+      }
+    }
+  }
+
+  function tell(verb: Verb, ours: readonly Message[], results: readonly Settlement[]): void {
+    for (const [index, { id }] of ours.entries()) {
+      try {
+        refuse(verb, id, results[index]?.outcome)
       } catch (refused) {
         report(refused)
       }
@@ -127,32 +154,13 @@ async function handleBatch(
   }
 }
 
-interface Sorted {
-  /** What the handler gets. */
-  readonly records: Map<Message, SqsRecord>
-  /** What no handler can get, because the schema has something against it, with what that is. */
-  readonly failed: Map<Message, unknown>
-  /** What must not be handled before those, because it is of the same group. */
-  readonly behind: readonly Message[]
+function receiptsOf(messages: readonly Message[]): readonly string[] {
+  return messages.map(({ receipt }) => receipt)
 }
 
-/** One message that does not fit must not take the others of its batch along. */
-function recordsOf(messages: readonly Message[], arn: string): Sorted {
-  const records = new Map<Message, SqsRecord>()
-  const failed = new Map<Message, unknown>()
-  const behind: Message[] = []
-  for (const message of messages) {
-    const { group } = message
-    if (group !== undefined && [...failed.keys()].some((one) => one.group === group)) behind.push(message)
-    else {
-      try {
-        records.set(message, toSqsRecord(message, arn))
-      } catch (error) {
-        failed.set(message, error)
-      }
-    }
-  }
-  return { records, failed, behind }
+/** It ends early if the signal aborts. */
+function pause(milliseconds: number, signal = new AbortController().signal): Promise<void> {
+  return platform.sleep(milliseconds, signal).catch(() => {})
 }
 
 /** What it resolves to, or calls back with. */

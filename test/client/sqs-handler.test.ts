@@ -10,7 +10,7 @@ import { md5 } from '../../src/client/md5.ts'
 import { failuresIn } from '../../src/client/sqs-event.ts'
 import { consumeWithSqsHandler, type SqsHandler } from '../../src/client/sqs-handler.ts'
 import { type RealServer, startRealServer } from './real-server.ts'
-import { cut, messages, problem, serve } from './scripted-server.ts'
+import { cut, messages, outcome, problem, receiveAnswer, type ScriptedServer, serve } from './scripted-server.ts'
 
 let real: RealServer
 before(async () => {
@@ -286,6 +286,53 @@ describe('the consumer', () => {
       consumeWithSqsHandler(nothing, async () => {}),
       { code: 'queue_not_found' },
     )
+  })
+})
+
+describe('while the server is away', () => {
+  const oneFails: SqsHandler = async () => ({ batchItemFailures: [{ itemIdentifier: '2' }] })
+  const receipts = (server: ScriptedServer, verb: 'ack' | 'nack') =>
+    server.seen(verb).map(({ body }) => body.receipts.join())
+
+  test('acks and nacks are tried again for as long as the lease is ours, and the handler is not called again', async (t) => {
+    const server = await serve(t, {
+      receive: [messages('1', '2'), receiveAnswer([])],
+      ack: [cut, cut, outcome('message_gone')],
+      nack: [cut, outcome('lease_lost')],
+    })
+    const orders = createClient({ url: server.url, retries: 0 }).queue('orders')
+    const codes: string[] = []
+
+    await consumeWithSqsHandler(orders, oneFails, {
+      stopWhenEmpty,
+      onError: (error) => codes.push((error as QueueError).code),
+    })
+
+    assert.deepEqual(receipts(server, 'ack'), ['1.1', '1.1', '1.1'])
+    assert.deepEqual(receipts(server, 'nack'), ['2.1', '2.1'])
+    // That the message is gone is what an ack wants.
+    assert.deepEqual(codes, Array(3).fill('network_error'))
+  })
+
+  test('they are given up when the lease is over, each by itself', async (t) => {
+    const server = await serve(t, { receive: [messages('1', '2')], ack: Array(999).fill(cut) })
+    const orders = createClient({ url: server.url, retries: 0 }).queue('orders')
+
+    await assert.rejects(consumeWithSqsHandler(orders, oneFails, { stopWhenEmpty, leaseSeconds: 1 }), {
+      code: 'network_error',
+    })
+
+    assert.ok(receipts(server, 'ack').length > 1)
+    assert.deepEqual(receipts(server, 'nack'), ['2.1'])
+  })
+
+  test('nacks are sent though the server refuses the acks', async (t) => {
+    const server = await serve(t, { receive: [messages('1', '2')], ack: [problem('scope_missing')] })
+    const orders = createClient({ url: server.url }).queue('orders')
+
+    await assert.rejects(consumeWithSqsHandler(orders, oneFails), { code: 'scope_missing' })
+
+    assert.deepEqual(receipts(server, 'nack'), ['2.1'])
   })
 })
 
