@@ -1,12 +1,13 @@
 /* postbag request: send a message that asks, and print what is replied. */
 import type { Command } from 'commander'
-import { defined } from '../client/effects.ts'
+import { backoffMilliseconds } from '../client/backoff.ts'
+import { defined, platform } from '../client/effects.ts'
 import { pathTo } from '../client/path.ts'
 import { bodySlices } from '../http/body-slices.ts'
 import { maxWaitSeconds } from '../limits.ts'
 import type { RequestResponse } from '../wire.ts'
 import { messageJson } from './body.ts'
-import { Ending, exitCodes } from './exit.ts'
+import { Ending, exitCodes, sayingMore } from './exit.ts'
 import { write, writeLine } from './output.ts'
 import { bodyOf, messageOptions, type SendOptions } from './send.ts'
 import { queuePath, type Server, type ServerOptions, useServer, withServerOptions } from './server.ts'
@@ -67,21 +68,33 @@ async function request(
 
   await useServer(options, async (server) => {
     let id = options.id
+    let quick = 0
     do {
-      const waitSeconds = Math.min(Math.max(end - performance.now(), 0) / 1000, maxWaitSeconds)
+      const started = performance.now()
+      const waitSeconds = Math.min(Math.max(end - started, 0) / 1000, maxWaitSeconds)
       const sent =
         content && id === undefined
           ? messageJson(content, defined({ ...messageOptions(options), dedupId, keepSeconds, waitSeconds }))
           : undefined
       const { data, text } = await ask(server, queue, sent, id, waitSeconds, stopping).catch((error) => {
-        throw stopping.aborted ? interrupted(queue, id, dedupId) : error
+        if (stopping.aborted) throw interrupted(queue, id, dedupId)
+        throw id === undefined || options.id ? error : sayingMore(error, `For the reply, ${howToFetch(queue, id)}.`)
       })
       if (data.reply) return print(data, text, options)
       id = data.id
+      // A server that is stopping, or a proxy, answers at once instead of waiting: asking again at once would be a busy loop.
+      quick = performance.now() - started < Math.min(waitSeconds * 1000, 1000) ? quick + 1 : 0
+      if (quick > 0) await pause(quick, end, stopping)
       if (stopping.aborted) throw interrupted(queue, id, dedupId)
     } while (performance.now() < end)
     throw new Ending(exitCodes.nothingReceived, `no reply yet: ${howToFetch(queue, id)}`)
   })
+}
+
+/** No longer than until the end. */
+async function pause(quick: number, end: number, stopping: AbortSignal): Promise<void> {
+  const left = Math.max(end - performance.now(), 0)
+  await platform.sleep(Math.min(backoffMilliseconds(quick, 0, platform.random), left), stopping).catch(() => {})
 }
 
 /** @param id undefined if the request was under way still: only what it said of itself is known */

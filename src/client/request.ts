@@ -1,13 +1,14 @@
 /* request: send a message that asks, and wait for its reply, in as many requests as that takes.
  *
  * The first sends and waits; if it is answered without a reply, others ask for that, by the id they got. Each waits at the server. One that
- * is answered at once all the same (the server stops, or a platform cuts its waits short) is followed by a pause. sendRequest is the first of
- * them, and does not wait. */
+ * is answered at once all the same (the server stops, or a platform cuts its waits short) is followed by a pause. While the server is away
+ * they go on until the time is over: work that was asked for once is not to be asked for again. sendRequest is the first of them, and does
+ * not wait. */
 import { QueueError } from '../errors.ts'
 import type { RequestRequest, RequestResponse, Reply as WireReply } from '../wire.ts'
 import { backoffMilliseconds } from './backoff.ts'
 import { mustBeBetween } from './bounds.ts'
-import type { CallOptions } from './connection.ts'
+import { type CallOptions, isPassing } from './connection.ts'
 import { decodeBody, encodeBody } from './content.ts'
 import { defined, type Given } from './effects.ts'
 import { pathTo } from './path.ts'
@@ -51,11 +52,20 @@ export async function request<Answer>(
   const end = queue.connection.effects.now() + timeoutSeconds * 1000
   const keepSeconds = Math.max(timeoutSeconds, DEFAULT_KEEP_SECONDS)
   const first = await sendRequest(queue, body, { keepSeconds, ...defined(message) }, timeoutSeconds)
-  const answer = first.reply ? first : await awaitReply(queue, first.id, end, options.signal)
+  const answer = first.reply
+    ? first
+    : await awaitReply(queue, first.id, end, options.signal).catch((error) => {
+        throw error instanceof QueueError ? tellingId(error, first.id) : error
+      })
   if (answer.reply) return toReply(answer, answer.reply, schema)
   throw new QueueError('reply_overdue', `message ${first.messageId} must be replied to within ${timeoutSeconds} s`, {
     cause: { id: first.id },
   })
+}
+
+/** For fetchReply. */
+function tellingId({ code, message, cause }: QueueError, id: string): QueueError {
+  return new QueueError(code, message, { cause: { id, cause } })
 }
 
 /** @param waitSeconds how long to wait for the reply at most: the server's longest wait is the end of it. */
@@ -95,17 +105,25 @@ async function awaitReply(
 ): Promise<RequestResponse> {
   const { now, sleep, random } = queue.connection.effects
   let answer: RequestResponse = { id, messageId: '' }
+  let failure: QueueError | undefined
   let quick = 0
   for (let mayAsk = once || now() < end; mayAsk && !answer.reply; mayAsk = now() < end) {
     const started = now()
     const waitSeconds = Math.min(Math.max(end - started, 0) / 1000, MAX_WAIT_SECONDS)
-    answer = await ask(queue, 'GET', pathTo('replies', id), undefined, waitSeconds, signal)
+    try {
+      failure = undefined
+      answer = await ask(queue, 'GET', pathTo('replies', id), undefined, waitSeconds, signal)
+    } catch (error) {
+      if (!isPassing(error)) throw error
+      failure = error
+    }
     quick = !answer.reply && now() - started < Math.min(waitSeconds * 1000, 1000) ? quick + 1 : 0
     if (quick > 0) {
       const pause = Math.min(backoffMilliseconds(quick, 0, random), Math.max(end - now(), 0))
       await sleep(pause, signal ?? new AbortController().signal)
     }
   }
+  if (failure) throw failure
   return answer
 }
 

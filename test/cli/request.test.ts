@@ -1,9 +1,9 @@
 /* postbag request and reply: what they send, print, and how they end. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { before, test } from 'node:test'
+import { before, type TestContext, test } from 'node:test'
 import { createClient, type Queue } from '../../src/client/index.ts'
 import { createPlace, jsonLines, type Outcome, type Place, postbag, start } from './command.ts'
 
@@ -73,13 +73,7 @@ test('interrupted in its first wait, it ends with 130 and says how to ask the sa
 
 test('interrupted when its id is known, it says how to fetch the reply', async (t) => {
   const asked = Promise.withResolvers<void>()
-  const server = createServer((request, response) => {
-    if (request.method === 'GET') return asked.resolve()
-    response.writeHead(202, { 'content-type': 'application/json' }).end('{"id":"17.0","messageId":"17"}')
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => server.close().closeAllConnections())
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const url = await answering(t, () => asked.resolve())
   const asking = start(['request', 'x', 'hello', '--wait', '5m', '--url', url])
   await asked.promise
 
@@ -88,6 +82,42 @@ test('interrupted when its id is known, it says how to fetch the reply', async (
   const { code, stdout, stderr } = await asking.ended
   assert.deepEqual([code, stdout], [130, ''])
   assert.equal(stderr, 'error: interrupted\nNo reply yet: fetch it with "postbag request x --id 17.0"\n')
+})
+
+/** Where something answers a request with 202, and what asks for its reply as the test says. */
+async function answering(t: TestContext, get: RequestListener): Promise<string> {
+  const server = createServer((request, response) => {
+    if (request.method === 'GET') return get(request, response)
+    notYet(response)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close().closeAllConnections())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const notYet = (response: ServerResponse) =>
+  response.writeHead(202, { 'content-type': 'application/json' }).end('{"id":"17.0","messageId":"17"}')
+
+test('when the server goes away, and the id is known, it says how to fetch the reply', async (t) => {
+  const url = await answering(t, (request) => request.socket.resetAndDestroy())
+
+  const { code, stderr } = await postbag(['request', 'x', 'hello', '--wait', '5m', '--url', url])
+
+  assert.equal(code, 69)
+  assert.match(stderr, /For the reply, fetch it with "postbag request x --id 17\.0"\. \(network_error\)\n$/)
+})
+
+test('a server that answers at once is asked again after a pause', async (t) => {
+  let asked = 0
+  const url = await answering(t, (_, response) => {
+    asked++
+    notYet(response)
+  })
+
+  const { code } = await postbag(['request', 'x', 'hello', '--wait', '2s', '--url', url])
+
+  assert.equal(code, 3)
+  assert.ok(asked < 100, `${asked} requests`)
 })
 
 test('a reply that nobody awaits, or that was given before, is said to be so', async () => {

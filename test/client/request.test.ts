@@ -105,6 +105,41 @@ test('a wait goes on over as many requests as it takes', async () => {
   assert.ok(paths.filter((path) => path === 'request').length === 1)
 })
 
+/** A client whose waits the server does not keep, and that cannot reach it for so many requests once it has sent one. */
+function cutOff(requests: number) {
+  let left = 0
+  return createClient({
+    url: server.url,
+    fetch: async (url, init) => {
+      if (left-- > 0) throw new TypeError('away')
+      if (!url.endsWith('/request')) return fetch(url, init)
+      left = requests
+      return fetch(url, { ...init, body: JSON.stringify({ ...JSON.parse(`${init.body}`), waitSeconds: 0 }) })
+    },
+  })
+}
+
+test('a server that is away after the request was sent is asked again until it is back', async () => {
+  const queue = await newQueue(cutOff(6))
+  const asking = queue.request(1, { timeoutSeconds: 60 })
+  const message = await received(client.queue(queue.name))
+  await message.reply('at last')
+
+  assert.equal((await asking).body, 'at last')
+})
+
+test('a server that is away until the time is over is told with the id, for fetching the reply later', async () => {
+  const queue = await newQueue(cutOff(Number.POSITIVE_INFINITY))
+
+  const error = await queue.request(1, { timeoutSeconds: 1 }).catch((error: unknown) => error)
+
+  assert.ok(error instanceof QueueError && error.code === 'network_error')
+  const { id, cause } = error.cause as { id: string; cause: unknown }
+  assert.equal(String(cause), 'TypeError: away')
+  await (await received(client.queue(queue.name))).reply('late')
+  assert.equal((await client.queue(queue.name).fetchReply(id))?.body, 'late')
+})
+
 test('a request whose answer gets lost is one request', async () => {
   const { from, lost } = losing('/request')
   const queue = await newQueue(from)
