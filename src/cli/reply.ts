@@ -59,8 +59,8 @@ async function reply(
   const request = messageJson(await bodyOf(body, options), defined(more))
   await useServer(options, async (server) => {
     const { data } = await server.exchange<ReplyResponse>(`${queuePath(queue)}/reply`, request)
-    if (options.json) return writeJson(data)
+    if (options.json) await writeJson(data)
     if (data.outcome !== 'ok') throw new QueueError(data.outcome, 'the reply was not taken')
-    await writeLine('Replied.')
+    if (!options.json) await writeLine('Replied.')
   })
 }

@@ -131,6 +131,7 @@ test('a reply that nobody awaits, or that was given before, is said to be so', a
   assert.deepEqual([replied.code, replied.stderr], [1, 'error: the reply was not taken (reply_not_found)\n'])
   const asJson = await run('reply', queue.name, message?.replyTo ?? '', 'hello', '--json')
   assert.deepEqual(jsonLines(asJson.stdout), [{ outcome: 'reply_not_found' }])
+  assert.deepEqual([asJson.code, asJson.stderr], [replied.code, replied.stderr])
 })
 
 test('wrong usage is refused', async () => {
