@@ -11,7 +11,8 @@ await ledgerDb.query(books)
 await ledgerDb.query('insert into example_balance values (7, 0)')
 
 const payments = postbag({ executor: queueDb }).queue('example-payments')
-await payments.create()
+// What fails (the provider says 503, say) comes again after a pause, and in the end is a dead letter for people to look at.
+await payments.create({ retryDelaySeconds: 10, maxAttempts: 20 })
 await payments.purge()
 await payments.send({ account: 7, amount: 5 } satisfies Payment, { type: 'payment.due' })
 await Promise.all([queueDb.end(), ledgerDb.end()])

@@ -2,11 +2,14 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { NodeServer } from '../../functions/node.ts'
+import { createClient } from '../../src/client/index.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { startOpenServer } from '../support/open-server.ts'
 import { endExamples, example, startExample } from './programs.ts'
@@ -104,3 +107,21 @@ for (const consumer of ['same-database', 'inbox', 'provider']) {
     assert.deepEqual(rows, [{ account: 7, amount: 5 }])
   })
 }
+
+test('payment/provider: a provider that is overloaded is not asked again at once, and the payment waits', async (t) => {
+  let charges = 0
+  const provider = createServer((_, response) => {
+    response.writeHead(++charges > 5 ? 200 : 503).end('{"charge":"charge-1"}')
+  }).listen(0, '127.0.0.1')
+  await once(provider, 'listening')
+  t.after(() => provider.close().closeAllConnections())
+  const PROVIDER_URL = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`
+  const env = { ...settings(), PROVIDER_URL }
+  await example('payment/prepare', env)
+
+  await example('payment/provider', env)
+
+  assert.equal(charges, 1)
+  const [message] = (await createClient(server).queue('example-payments').peek()).messages
+  assert.deepEqual([message?.state, message?.lastError], ['delayed', 'the provider says 503'])
+})
