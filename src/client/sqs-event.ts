@@ -12,7 +12,7 @@ export interface SqsEvent {
 export interface SqsRecord {
   messageId: string
   receiptHandle: string
-  /** The text; of JSON, its text; of bytes, their base64. */
+  /** The text; of JSON, what JSON.stringify makes of its value; of bytes, their base64. */
   body: string
   attributes: SqsAttributes
   /** The message's headers. */

@@ -9,6 +9,7 @@ import { until } from '../support/until.ts'
 import { onlyGrace } from './manual-clock.ts'
 
 export interface RealServer {
+  readonly url: string
   /** Sleeps only as long as a stopping consumer must, and tries nothing twice. */
   readonly client: Client
   /** The same for endpoints of webhooks. */
@@ -35,6 +36,7 @@ export async function startRealServer(): Promise<RealServer> {
   const client = createClient(options)
   let made = 0
   return {
+    url: server.url,
     client,
     endpoints: createEndpointClient(options),
     async createQueue(config) {

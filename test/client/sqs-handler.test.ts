@@ -67,7 +67,7 @@ describe('the event', () => {
     }
   })
 
-  test('has text as it is, JSON as text and bytes in base64', async () => {
+  test('has text as it is, JSON as it is written anew and bytes in base64', async () => {
     const queue = await real.createQueue()
     await queue.sendBatch([{ body: 'plain', encoding: 'text' }, { body: 'quoted' }, { body: Uint8Array.of(0, 255) }])
     const bodies: string[] = []
@@ -77,6 +77,24 @@ describe('the event', () => {
     })
 
     assert.deepEqual(bodies, ['plain', '"quoted"', 'AP8='])
+  })
+
+  test('has the value of JSON, not the text that was sent; and md5OfBody fits it', async () => {
+    const { name } = await real.createQueue()
+    const sent = '{"id": 12345678901234567890, "n": 1.0, "2": 1, "1": 2}'
+    await fetch(`${real.url}/v1/queues/${name}/messages`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: `{"messages":[{"body":${sent}}]}`,
+    })
+    const handler = async ({ Records: [record] }: SQSEvent) => {
+      assert.equal(record?.body, '{"1":2,"2":1,"id":12345678901234567000,"n":1}')
+      assert.equal(record.md5OfBody, createHash('md5').update(record.body).digest('hex'))
+    }
+
+    await consumeWithSqsHandler(real.client.queue(name), handler, once)
+
+    assert.deepEqual(await leftIn(real.client.queue(name)), [])
   })
 
   test('holds up to batchSize messages, 10 by default', async () => {
