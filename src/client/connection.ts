@@ -9,7 +9,9 @@
 import { type ErrorCode, errorStatus, isErrorCode, QueueError } from '../errors.ts'
 import type { Problem } from '../wire.ts'
 import { backoffMilliseconds } from './backoff.ts'
+import { mustBeBetween } from './bounds.ts'
 import { type Effects, type Given, platform } from './effects.ts'
+import { errorText } from './message.ts'
 
 export interface ClientOptions extends Given<Effects> {
   /** Where the server is, such as "https://postbag.example.com"; a path in it comes before /v1. No user, query or fragment. */
@@ -21,8 +23,8 @@ export interface ClientOptions extends Given<Effects> {
    * server asks for) and spares callers a restart of a database connection. With 0 sends carry no dedup ids of the client, which
    * saves the server a row per message. */
   readonly retries?: number | undefined
-  /** How long one try may take, in seconds, with its token, besides the wait of a receive. Defaults to 30. Too short: large batches never
-   * arrive. */
+  /** How long one try may take, in seconds, 0.001 – 86400, with its token, besides the wait of a receive. Defaults to 30. Too short: large
+   * batches never arrive. */
   readonly timeoutSeconds?: number | undefined
 }
 
@@ -65,6 +67,7 @@ export function connect(options: ClientOptions): Connection {
   if (!/^https?:\/\/(?!\/|[^/]*@)[^?#\s]+$/i.test(options.url)) {
     throw new QueueError('request_invalid', `url must be http(s)://host/path, got ${options.url}`)
   }
+  mustBeBetween('timeoutSeconds', timeoutSeconds, 0.001, 86_400)
   const base = `${options.url.replace(/\/+$/, '')}/v1`
   return { effects: { fetch, sleep, random, now }, retries, timeoutSeconds, call }
 
@@ -120,7 +123,7 @@ export function connect(options: ClientOptions): Connection {
       return read(response, await response.text(), url)
     } catch (cause) {
       if (cause instanceof QueueError) throw cause
-      throw new QueueError('network_error', `${asked} must answer, got ${cause}`, { cause })
+      throw new QueueError('network_error', `${asked} must answer, got ${errorText(cause)}`, { cause })
     } finally {
       // (Aborting the request, too, would do nothing, and costs more than to send it.)
       answered.abort('')

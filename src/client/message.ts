@@ -52,7 +52,11 @@ export function toMessage<Body>(
   return message
 }
 
-/** Postgres has no U+0000; a message must not go without its nack for that. */
+/** Postgres has no U+0000, and not everything that can be thrown has a text; a message must not go without its nack for that. */
 export function errorText(error: unknown): string | undefined {
-  return error === undefined ? undefined : String(error).replaceAll('\0', '\uFFFD')
+  try {
+    return error === undefined ? undefined : String(error).replaceAll('\0', '\uFFFD')
+  } catch {
+    return 'something without a text'
+  }
 }

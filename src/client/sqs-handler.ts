@@ -8,6 +8,7 @@
  * the lease is ours. */
 import type { Settlement } from '../wire.ts'
 import { backoffMilliseconds } from './backoff.ts'
+import { mustBeBetween } from './bounds.ts'
 import { isPassing } from './connection.ts'
 import { platform } from './effects.ts'
 import { errorText, type Message } from './message.ts'
@@ -50,13 +51,18 @@ export async function consumeWithSqsHandler(
   options: SqsHandlerOptions = {},
 ): Promise<void> {
   const { batchSize = 10, leaseSeconds = 30, stopWhenEmpty = false, onError, signal } = options
+  mustBeBetween('leaseSeconds', leaseSeconds, 1, 43_200)
   const waitSeconds = stopWhenEmpty ? 0 : 20
   let fatal: { readonly error: unknown } | undefined
-  while (!signal?.aborted && !fatal) {
+  for (let empty = 0; !signal?.aborted && !fatal; ) {
+    const started = platform.now()
     try {
       const messages = await queue.receive({ max: batchSize, leaseSeconds, waitSeconds, signal })
       if (messages.length > 0) await handleBatch(queue, handler, messages, { ...options, leaseSeconds }, report)
       else if (stopWhenEmpty) break
+      // A stopping server or a proxy answers at once instead of waiting; asking again at once would be a busy loop.
+      empty = messages.length === 0 && platform.now() - started < 1000 ? empty + 1 : 0
+      if (empty > 0) await pause(backoffMilliseconds(empty, 0, platform.random), signal)
     } catch (error) {
       if (signal?.aborted && error === signal.reason) break
       if (stopWhenEmpty || !isPassing(error)) throw error

@@ -192,6 +192,19 @@ describe('consume', () => {
     assert.deepEqual(errors, [[boom, '1']])
   })
 
+  test('nacks also where what was thrown has no text, and goes on', async (t) => {
+    const server = await serve(t, { receive: [messages('1'), messages('2')] })
+    const stop = new AbortController()
+
+    await queueOf(server).consume({ signal: stop.signal }, ({ id }) => {
+      if (id === '1') throw Object.create(null)
+      stop.abort()
+    })
+
+    assert.deepEqual(receiptsOf(server, 'nack'), ['1.1'])
+    assert.deepEqual(receiptsOf(server, 'ack'), ['2.1'])
+  })
+
   test('nacks after the delay that the caller wants', async (t) => {
     const server = await serve(t, { receive: [messages('1'), messages('2'), messages('3')] })
     const stop = new AbortController()

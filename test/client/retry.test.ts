@@ -127,6 +127,15 @@ describe('a call that fails for good', () => {
     await assert.rejects(orders.info(), { code: 'internal' })
   })
 
+  for (const timeoutSeconds of [0, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31]) {
+    test(`is not even made when no timer can last as long as it may take: ${timeoutSeconds} s`, () => {
+      assert.throws(() => createClient({ url: 'http://localhost:8787', timeoutSeconds }), {
+        code: 'request_invalid',
+        message: `timeoutSeconds must be between 0.001 and 86400, got ${timeoutSeconds}`,
+      })
+    })
+  }
+
   test('is not even made when the url is none', () => {
     assert.throws(() => createClient({ url: 'localhost:8787' }), {
       code: 'request_invalid',
@@ -202,6 +211,19 @@ describe('a token function that gives none', () => {
       code: 'network_error',
       message: 'the token function must answer, got no answer within 7 s',
     })
+  })
+
+  test('makes a network error also of what has no text', async (t) => {
+    const token = () => Promise.reject(Object.create(null))
+
+    await assert.rejects(
+      createClient({ url: (await serve(t, {})).url, retries: 0, token })
+        .queue('orders')
+        .info(),
+      {
+        code: 'network_error',
+      },
+    )
   })
 
   test('ends the call with a QueueError of its own', async (t) => {

@@ -241,6 +241,14 @@ describe('a handler', () => {
     )
   })
 
+  test('that throws what has no text fails its batch all the same', async () => {
+    const queue = await queueWith('a')
+
+    await consumeWithSqsHandler(queue, () => Promise.reject(Object.create(null)), once)
+
+    assert.deepEqual(await leftIn(queue), [['a', 'delayed', 'something without a text']])
+  })
+
   test('may call back instead of returning a promise, and gets the context', async () => {
     const queue = await queueWith('a')
     const context = { awsRequestId: '7' }
@@ -295,6 +303,22 @@ describe('the consumer', () => {
     stop.abort()
 
     await consumer
+  })
+
+  test('asks again after a pause where it is answered at once instead of being let wait', async (t) => {
+    const server = await serve(t, { receive: Array(999).fill(receiveAnswer([])) })
+    const orders = createClient({ url: server.url }).queue('orders')
+
+    await consumeWithSqsHandler(orders, async () => {}, { signal: AbortSignal.timeout(1000) })
+
+    assert.ok(server.seen('receive').length < 50, `${server.seen('receive').length} receives`)
+  })
+
+  test('refuses a lease that cannot be', async () => {
+    await assert.rejects(
+      consumeWithSqsHandler(real.client.queue('any'), async () => {}, { leaseSeconds: 0 }),
+      { message: 'leaseSeconds must be between 1 and 43200, got 0' },
+    )
   })
 
   test('ends with the error of a queue that does not exist', async () => {
