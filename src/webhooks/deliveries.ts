@@ -3,6 +3,9 @@ import { call, callOne, type Executor } from '../db/call.ts'
 import type { Encoding } from '../wire.ts'
 import type { Room } from './places.ts'
 
+/** How much longer than its attempt may take a delivery is leased. (Held by postbag.set_endpoint.) */
+export const leaseMarginMillis = 45_000
+
 /** A delivery that this process has leased. */
 export interface Delivery {
   readonly endpoint: string

@@ -4,13 +4,15 @@
  *     claim_deliveries.sql), which takes no more of one than its concurrency and its fair share. Who has a slot, and for how long: places.ts.
  *  2. What came of them is gathered for a moment, and settled in one statement for all (settle_deliveries.sql). So a delivery costs a small
  *     part of two statements.
- *  3. Who dies leaves leases, which end: somebody delivers once more. */
+ *  3. A database that is away for a moment is told again, until the leases end. What it had settled, though its answer got lost, stays as it
+ *     is, by the receipts; but a failure is then noted twice. Meanwhile little more is claimed, as the results are kept here.
+ *  4. Who dies leaves leases, which end: somebody delivers once more. */
 import { type Clock, databaseClock } from '../clock.ts'
 import type { Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import { createBell } from './bell.ts'
 import { type DeliverOptions, deliver } from './deliver.ts'
-import { claimDeliveries, type Delivery, type Result, settleDeliveries } from './deliveries.ts'
+import { claimDeliveries, type Delivery, leaseMarginMillis, type Result, settleDeliveries } from './deliveries.ts'
 import { createPlaces } from './places.ts'
 
 export interface RoundOptions extends DeliverOptions {
@@ -21,6 +23,8 @@ export interface RoundOptions extends DeliverOptions {
   readonly roomPerSlot?: number
   /** How long results are gathered before they are settled. Defaults to 20. */
   readonly gatherMillis?: number
+  /** After which they are settled again, if the database was away. Defaults to 1000. */
+  readonly againMillis?: number
   readonly clock?: Clock
   /** Hears of what goes wrong with the database, and is not told otherwise. */
   readonly onError?: (error: unknown) => void
@@ -38,7 +42,7 @@ export interface Round {
   readonly begun: number
   /** Those that were made. */
   readonly attempts: number
-  /** Resolves when nothing is under way, and all is settled. */
+  /** Resolves when nothing is under way, and all is settled that can be. */
   finish(): Promise<void>
 }
 
@@ -53,7 +57,8 @@ export interface RoundLimits {
 
 export function createRound(options: RoundOptions, limits: RoundLimits): Round {
   const { stopping, endsAt = Infinity, onSettled } = limits
-  const { executor, slots = 256, roomPerSlot = 8, gatherMillis = 20, clock = databaseClock, onError } = options
+  const { executor, slots = 256, roomPerSlot = 8, clock = databaseClock, onError } = options
+  const { gatherMillis = 20, againMillis = 1000 } = options
   const places = createPlaces(slots, roomPerSlot)
   const ended = createBell()
   // What comes of those that are trusted does not wait for what comes of the others.
@@ -64,6 +69,7 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
 
   function start(delivery: Delivery): void {
     begun++
+    const leasedUntil = performance.now() + delivery.timeout_seconds * 1000 + leaseMarginMillis
     const end = places.begin(delivery, performance.now())
     void deliver(delivery, options, stopping, clock(), endsAt - performance.now()).then((result) => {
       end()
@@ -71,7 +77,7 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
       if (result.outcome === 'delivered') places.trust(result.endpoint, performance.now())
       if (result.outcome !== 'untried') attempts++
       const lane = lanes[delivery.standing === 'trusted' ? 0 : 1]
-      lane.results.push(result)
+      lane.kept.push({ result, leasedUntil })
       lane.settling ??= settle(lane)
       ended.ring()
     })
@@ -79,33 +85,45 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
 
   /** Until there are no results any more. What comes while a batch is settled is the next one. */
   async function settle(lane: Lane): Promise<void> {
-    const { results } = lane
+    const { kept } = lane
     await pause(gatherMillis)
-    while (results.length > 0) {
-      await settleBatch(results.splice(0, 1000))
-      onSettled()
+    while (kept.length > 0) {
+      const batch = kept.slice(0, 1000)
+      const unsettled = await settleBatch(batch)
+      kept.splice(0, batch.length, ...unsettled)
+      lane.isHeldUp = unsettled.length > 0
+      if (lane.isHeldUp) await createBell().rest(againMillis, stopping, 0)
+      else onSettled()
     }
     lane.settling = undefined
   }
 
-  /** What cannot be settled (its endpoint is just being deleted) does not keep the others from it. */
-  async function settleBatch(batch: readonly Result[]): Promise<void> {
+  /** Those that are to be settled again. What cannot be settled (its endpoint is just being deleted) does not keep the others from it. */
+  async function settleBatch(batch: readonly Kept[]): Promise<readonly Kept[]> {
     try {
-      await settleDeliveries(executor, batch, clock())
+      const results = batch.map(({ result }) => result)
+      await settleDeliveries(executor, results, clock())
+      return []
     } catch (error) {
-      const half = Math.ceil(batch.length / 2)
       const isAway = error instanceof QueueError && error.code === 'database_unavailable'
-      // (Their leases end, and they are delivered once more.)
-      if (isAway || batch.length === 1) return onError?.(error)
-      await settleBatch(batch.slice(0, half))
-      await settleBatch(batch.slice(half))
+      if (isAway || batch.length === 1) onError?.(error)
+      if (isAway) return batch.filter(canWait)
+      if (batch.length === 1) return []
+      const half = Math.ceil(batch.length / 2)
+      return [...(await settleBatch(batch.slice(0, half))), ...(await settleBatch(batch.slice(half)))]
     }
+  }
+
+  /** Who stops tries once more, without a pause. (What is given up is delivered once more, when its lease has ended.) */
+  function canWait({ leasedUntil }: Kept): boolean {
+    return !stopping.aborted && performance.now() + againMillis < Math.min(leasedUntil, endsAt)
   }
 
   const changesInMillis = () => Math.max(0, Math.ceil(places.room(performance.now()).changesAt - performance.now()))
 
   return {
     async begin(most = slots) {
+      if (lanes.some(({ isHeldUp, kept }) => isHeldUp && kept.length >= slots)) return { count: 0, hasMore: false }
       const room = places.room(performance.now())
       const bounded = { ...room, most: Math.min(room.most, most), mostDoubtful: Math.min(room.mostDoubtful, most) }
       const { deliveries, next } = await claimDeliveries(executor, bounded, after, clock())
@@ -142,10 +160,18 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
 
 /** Results that are gathered, and settled one batch after the other. */
 interface Lane {
-  readonly results: Result[]
+  readonly kept: Kept[]
+  /** The database was away when they were last settled. */
+  isHeldUp: boolean
   settling: Promise<void> | undefined
 }
 
-const createLane = (): Lane => ({ results: [], settling: undefined })
+interface Kept {
+  readonly result: Result
+  /** As performance.now() counts. */
+  readonly leasedUntil: number
+}
+
+const createLane = (): Lane => ({ kept: [], isHeldUp: false, settling: undefined })
 
 const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))

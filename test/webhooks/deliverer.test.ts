@@ -1,6 +1,7 @@
 /* The deliverer, with a real database and real receivers: what is published arrives, signed, at least once, whatever happens. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Executor } from '../../src/db/call.ts'
 import { prove } from '../support/sql-endpoints.ts'
 import { call } from '../support/sql-verbs.ts'
 import { until } from '../support/until.ts'
@@ -279,6 +280,85 @@ test('a database that is away for a moment is asked again', async () => {
   )
 })
 
+test('a connection that breaks while it is settled what came of deliveries has none of them made again', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('one', receiver.url)
+  await prove(world.pool, 'one')
+  await world.publish({ body: 1 }, { body: 2 })
+  const { executor, errors, onError } = breaking(world.pool, 2)
+
+  await world.deliverer({ executor, onError, againMillis: 5 }).drain()
+
+  assert.deepEqual([await world.deliverAt(61), receiver.got.length, errors.length], [0, 2, 2])
+  assert.deepEqual(
+    (await world.attempts('one')).map(({ outcome }) => outcome),
+    ['delivered', 'delivered'],
+  )
+})
+
+test('what cannot be settled is given up when its leases have ended, and is delivered once more', async (t) => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('one', receiver.url, { timeout: '10 s' })
+  await world.publish({ body: 1 })
+  const { executor, errors } = breaking(world.pool)
+  let passed = 0
+  const now = performance.now.bind(performance)
+  t.mock.method(performance, 'now', () => now() + passed)
+  const onError = (error: unknown) => {
+    errors.push(error)
+    if (errors.length === 2) passed = 40_000
+    if (errors.length === 3) passed = 56_000
+  }
+
+  await world.deliverer({ executor, onError, againMillis: 5 }).drain()
+
+  assert.equal(errors.length, 3)
+  assert.deepEqual([await world.deliverAt(60), receiver.got.length], [1, 2])
+})
+
+test('while nothing can be settled little more is claimed', async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  await world.endpoint('one', receiver.url, { concurrency: 1000 })
+  await prove(world.pool, 'one')
+  await world.publish(...Array.from({ length: 200 }, (_, body) => ({ body })))
+  const { executor } = breaking(world.pool, 8, () => receiver.got.length >= 20)
+  const heard: number[] = []
+  const onError = () => heard.push(receiver.got.length)
+
+  await world.deliverer({ executor, onError, slots: 4, gatherMillis: 0, againMillis: 50 }).drain()
+
+  const [first = 0, last = 0] = [heard[0], heard.at(-1)]
+  assert.ok(heard.length === 8 && last - first <= 12, heard.join())
+  assert.equal(receiver.got.length, 200)
+})
+
+test('who is stopped, or has no time left, does not wait for a database that is away', {
+  timeout: 30_000,
+}, async () => {
+  const world = await newWorld()
+  const receiver = await newReceiver()
+  for (const name of ['one', 'two']) await world.endpoint(name, receiver.url, { event_types: [name] })
+  const stopping = new AbortController()
+  const { executor, errors, onError } = breaking(world.pool)
+  const deliverer = world.deliverer({ executor, onError, againMillis: 25_000 })
+  const failure = (count: number) => until('a failure', async () => (errors.length === count ? true : undefined))
+
+  await world.publish({ body: 1, routingKey: 'one' })
+  const stopped = deliverer.run(stopping.signal)
+  await failure(1)
+  stopping.abort()
+  await stopped
+  // (Tried once more at once.)
+  assert.equal(errors.length, 2)
+
+  await world.publish({ body: 2, routingKey: 'two' })
+  await deliverer.drain({ endMillis: 20_000 })
+  assert.deepEqual([errors.length, receiver.got.length], [3, 2])
+})
+
 test('an endpoint that is deleted while what came of its deliveries is settled does not undo what came of others', async () => {
   const world = await newWorld()
   const blocker = await world.connect()
@@ -305,3 +385,20 @@ test('an endpoint that is deleted while what came of its deliveries is settled d
     ['delivered'],
   )
 })
+
+/** The database, over a connection that breaks whenever something is settled: so often, or always, once that begins. */
+function breaking(pool: Executor, times = Infinity, begins = () => true) {
+  const errors: unknown[] = []
+  let broken = 0
+  return {
+    errors,
+    onError: (error: unknown) => void errors.push(error),
+    executor: {
+      async query(text: string, values: unknown[]) {
+        if (!text.includes('settle') || broken === times || !begins()) return pool.query(text, values)
+        broken++
+        throw Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
+      },
+    },
+  }
+}
