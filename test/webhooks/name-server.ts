@@ -2,7 +2,8 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 
-/** By name: what is said the first time, the second time …; the last is repeated. None: the name does not exist. `silent`: no answer. */
+/** By name: what is said the first time, the second time …; the last is repeated. None: the name does not exist. `silent`: no answer;
+ * among addresses, `silent A` or `silent AAAA`: none to that question. */
 export type Zone = Readonly<Record<string, readonly (readonly string[] | 'silent')[]>>
 
 export interface NameServer {
@@ -24,8 +25,8 @@ export async function startNameServer(zone: Zone): Promise<NameServer> {
     const earlier = questions.filter((asked) => asked === question).length
     questions.push(question)
     const said = zone[name]?.at(Math.min(earlier, (zone[name]?.length ?? 0) - 1))
-    if (said === 'silent') return
-    const records = (said ?? []).filter((address) => (address.includes(':') ? 'AAAA' : 'A') === type).map(recordOf)
+    if (said === 'silent' || said?.includes(`silent ${type}`)) return
+    const records = (said ?? []).filter((address) => typeOf(address) === type).map(recordOf)
     const head = Buffer.from(message.subarray(0, 12))
     head.writeUInt16BE(said ? 0x8180 : 0x8183, 2)
     head.writeUInt16BE(records.length, 6)
@@ -42,6 +43,11 @@ export async function startNameServer(zone: Zone): Promise<NameServer> {
       await once(socket, 'close')
     },
   }
+}
+
+function typeOf(said: string): 'A' | 'AAAA' | undefined {
+  if (said.startsWith('silent')) return undefined
+  return said.includes(':') ? 'AAAA' : 'A'
 }
 
 function questionOf(message: Buffer): { name: string; type: 'A' | 'AAAA' | undefined; end: number } {

@@ -24,6 +24,9 @@ const zone: Zone = {
   ],
   'nothing.test': [[]],
   'silent.test': ['silent'],
+  'silent-six.test': [['127.0.0.1', 'silent AAAA']],
+  'silent-four.test': [['::1', 'silent A']],
+  'silent-then-private.test': [['10.0.0.1', 'silent AAAA']],
   'receiver.test': [['127.0.0.1']],
   'second.test': [['127.0.0.2', '127.0.0.1']],
 }
@@ -99,6 +102,23 @@ export function resolvedSuite(name: string, start: (options: TargetOptions) => P
     test('that does not exist, or has no address, is an error of its own', async () => {
       assert.equal(errorOf(await attempt('missing.test')), 'dns')
       assert.equal(errorOf(await attempt('nothing.test')), 'dns')
+    })
+
+    // (Nobody listens at the second.)
+    for (const [host, error] of [
+      ['silent-six.test', undefined],
+      ['silent-four.test', 'connection'],
+    ] as const) {
+      test(`of which only ${zone[host]?.[0]?.[0]} is told is called there soon`, async () => {
+        const outcome = await attempt(host, permissive)
+
+        assert.equal(errorOf(outcome), error, JSON.stringify(outcome))
+        assert.ok(outcome.millis < 1900, JSON.stringify(outcome))
+      })
+    }
+
+    test('of which only a private address is told is refused', async () => {
+      assert.equal(await unseen('silent-then-private.test'), 'refused_address')
     })
 
     test('whose name server is silent costs no more than the time of the attempt', async () => {

@@ -33,9 +33,13 @@ function unresolved(error: Error): never {
   throw new AttemptFailure('dns', error.message)
 }
 
-/** By asking name servers, IPv4 first. Not with getaddrinfo: it occupies one of the four threads of the process until it gives up a name
- * server that does not answer, so a few such names would stop everything else; it also reads the hosts file and tries the machine's
- * own domain.
+/** How long addresses of one kind wait for those of the other. (RFC 8305, section 3, says 50 ms, for who may still use those that come
+ * later. Here they would be lost to the attempt.) */
+const otherKindMillis = 300
+
+/** By asking name servers, IPv4 first. Some never answer a question for the other kind of addresses, so that is not waited for long once
+ * there are some. Not with getaddrinfo: it occupies one of the four threads of the process until it gives up a name server that does not
+ * answer, so a few such names would stop everything else; it also reads the hosts file and tries the machine's own domain.
  * @param servers addresses with ports; by default the machine's */
 export function resolveByDns(servers?: readonly string[]): Resolve {
   return async (name, signal) => {
@@ -43,13 +47,22 @@ export function resolveByDns(servers?: readonly string[]): Resolve {
     if (servers) resolver.setServers(servers)
     const onAbort = () => resolver.cancel()
     signal.addEventListener('abort', onAbort)
+    let hurry: ReturnType<typeof setTimeout> | undefined
+    const hurrying = (found: readonly string[]) => {
+      hurry ??= setTimeout(() => resolver.cancel(), otherKindMillis)
+      return found
+    }
     try {
-      const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
+      const answers = await Promise.allSettled([
+        resolver.resolve4(name).then(hurrying),
+        resolver.resolve6(name).then(hurrying),
+      ])
       const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
       const [first] = answers
       if (found.length === 0 && first.status === 'rejected') throw first.reason
       return found
     } finally {
+      clearTimeout(hurry)
       signal.removeEventListener('abort', onAbort)
     }
   }
