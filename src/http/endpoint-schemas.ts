@@ -87,7 +87,7 @@ export const EndpointConfig = fields({
   ),
   headers: strings(
     limits.maxHeadersBytes,
-    `Of the requests. At most ${limits.maxEndpointHeadersBytes} bytes of names and values.`,
+    `Of the requests, none that each delivery has of its own. At most ${limits.maxEndpointHeadersBytes} bytes of names and values.`,
   ).openapi({ maxProperties: limits.maxEndpointHeaders }),
   description: shortText(limits.maxDescriptionLength, 'For people.'),
   metadata: strings(limits.maxMetadataBytes, 'For programs.'),

@@ -6,12 +6,21 @@ import { maxEndpointHeaders, maxEndpointHeadersBytes } from '../limits.ts'
 const reserved =
   /^(host|connection|content-(length|encoding)|transfer-encoding|te|trailer|upgrade|expect|keep-alive|accept-encoding|proxy-.*)$/i
 
+/** What each delivery has of its own (deliver.ts), so that an endpoint's would never be sent. (A traceparent is, where the event has none.) */
+const ours = /^(content-type|user-agent|webhook-(id|timestamp|signature))$/i
+
 /** Those of an endpoint.
  * @throws QueueError request_invalid with the rule that is broken. Values never appear in it: they may be secrets. */
 export function checkHeaders(headers: Readonly<Record<string, string>>): void {
   const entries = Object.entries(headers)
   if (entries.length > maxEndpointHeaders) refuse(`must be at most ${maxEndpointHeaders}`, entries.length)
   checkSendable(headers)
+  const names = new Set<string>()
+  for (const [name] of entries) {
+    if (ours.test(name)) refuse('must not set what each delivery has of its own', name)
+    if (names.has(name.toLowerCase())) refuse('must not have names that differ only in case', name)
+    names.add(name.toLowerCase())
+  }
   const bytes = entries.reduce((sum, [name, value]) => sum + name.length + value.length, 0)
   if (bytes > maxEndpointHeadersBytes) refuse(`must have at most ${maxEndpointHeadersBytes} bytes`, bytes)
 }

@@ -16,6 +16,8 @@ export const invalid: readonly (readonly [method: string, suffix: string, body: 
   ['PUT', '', { url, filter: { path: 1 } }, /^filter has the unknown field path: known are headers, body$/],
   ['PUT', '', { url, filter: { body: 'x'.repeat(4097) } }, /filter is at most 4096 bytes/],
   ['PUT', '', { url, headers: { host: 'a' } }, /^headers must not set what belongs to the connection, got host$/],
+  ['PUT', '', { url, headers: { 'User-Agent': 'a' } }, /^headers must not set what each delivery has .* User-Agent$/],
+  ['PUT', '', { url, headers: { 'X-A': 'a', 'x-a': 'b' } }, /^headers must not have names that differ only in case/],
   ['PUT', '', { url, headers: { 'x-key': 1234 } }, /^headers\.x-key must be a string$/],
   ['PUT', '', { url, headers: { 'x-key': 'böse' } }, /^headers must have values of visible ASCII.* got x-key$/],
   ['PUT', '', { url, metadata: { m: 'x'.repeat(4096) } }, /^metadata must be at most 4096 bytes of JSON, got 4104$/],

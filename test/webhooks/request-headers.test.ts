@@ -23,6 +23,12 @@ const refused: [headers: Record<string, string>, message: RegExp][] = [
   [{ 'x-a': 'a\0' }, /visible ASCII/],
   [{ 'x-a': 'ü' }, /visible ASCII/],
   [Object.fromEntries(Array.from({ length: 33 }, (_, at) => [`x-${at}`, ''])), /^headers must be at most 32, got 33$/],
+  [{ 'User-Agent': 'Mine' }, /^headers must not set what each delivery has of its own, got User-Agent$/],
+  [{ 'content-type': 'text/plain' }, /what each delivery has of its own, got content-type$/],
+  [{ 'webhook-id': '1' }, /what each delivery has of its own/],
+  [{ 'Webhook-Timestamp': '1' }, /what each delivery has of its own/],
+  [{ 'webhook-signature': 'v1,' }, /what each delivery has of its own/],
+  [{ 'X-A': '1', 'x-b': '2', 'x-a': '3' }, /^headers must not have names that differ only in case, got x-a$/],
   [{ 'x-a': 'a'.repeat(8190) }, /^headers must have at most 8192 bytes, got 8193$/],
 ]
 
@@ -32,7 +38,7 @@ describe('the headers of an endpoint', () => {
       Authorization: 'Bearer a.b-c',
       'x-tenant': 'a b\tc',
       traceparent: '00-…'.replace('…', 'ab'),
-      'webhook-id': '1',
+      accept: 'text/plain',
     })
     checkHeaders({})
   })
