@@ -2,6 +2,7 @@
 import { type Clock, databaseClock } from '../clock.ts'
 import { call, callOne, type Executor, neverCached } from '../db/call.ts'
 import type { EndpointConfig, EndpointInfo, EndpointListResponse, RotateSecretRequest } from '../wire.ts'
+import { callEndpoint } from './call-endpoint.ts'
 import { checkUrl } from './check-url.ts'
 import { configured, type WebhookConfig } from './config.ts'
 import { type EndpointRow, endpointInfo, endpointToSql } from './endpoint-row.ts'
@@ -49,8 +50,9 @@ export async function rotateSecret(
   const { box } = configured(webhooks)
   if (secret !== undefined) checkSecret(secret)
   const made = newSecret()
-  const row = await callOne<EndpointRow>(
+  const row = await callEndpoint<EndpointRow>(
     executor,
+    endpoint,
     `select * from postbag.rotate_secret(
       $1, $2, make_interval(secs => $3::double precision), coalesce($4::timestamptz, clock_timestamp())
     )`,
@@ -62,9 +64,12 @@ export async function rotateSecret(
 /** @throws QueueError endpoint_not_found. */
 export async function describeEndpoint(executor: Executor, endpoint: string): Promise<EndpointInfo> {
   return endpointInfo(
-    await callOne<EndpointRow>(executor, `select * from postbag.describe_endpoint($1) where ${neverCached}`, [
+    await callEndpoint<EndpointRow>(
+      executor,
       endpoint,
-    ]),
+      `select * from postbag.describe_endpoint($1) where ${neverCached}`,
+      [endpoint],
+    ),
   )
 }
 
@@ -89,8 +94,9 @@ export async function listEndpoints(
 /** Delete an endpoint and all that waits for it; how many deliveries there were.
  * @throws QueueError endpoint_not_found. */
 export async function deleteEndpoint(executor: Executor, endpoint: string): Promise<number> {
-  const row = await callOne<{ readonly deleted: string }>(
+  const row = await callEndpoint<{ readonly deleted: string }>(
     executor,
+    endpoint,
     `select postbag.delete_endpoint($1)::text as deleted where ${neverCached}`,
     [endpoint],
   )
@@ -121,6 +127,6 @@ export async function switchEndpoint(
   clock: Clock = databaseClock,
 ): Promise<EndpointInfo> {
   const change = `select from postbag.endpoint_named($1) as own, lateral ${switches[to]} as changed`
-  await callOne(executor, change, [endpoint, clock()])
+  await callEndpoint(executor, endpoint, change, [endpoint, clock()])
   return describeEndpoint(executor, endpoint)
 }

@@ -1,6 +1,6 @@
 /* What an endpoint was and is to get: its attempts, resend, recover, a test event, statistics. */
 import { type Clock, databaseClock } from '../clock.ts'
-import { call, callOne, type Executor, neverCached } from '../db/call.ts'
+import { call, type Executor, neverCached } from '../db/call.ts'
 import { isoTime } from '../queue/message.ts'
 import { redrive } from '../queue/redrive.ts'
 import type {
@@ -12,6 +12,7 @@ import type {
   RedriveResponse,
   TestEventResponse,
 } from '../wire.ts'
+import { callEndpoint } from './call-endpoint.ts'
 import { describeEndpoint } from './endpoints.ts'
 
 interface AttemptRow {
@@ -74,8 +75,9 @@ export async function resend(
   eventId: string,
   clock: Clock = databaseClock,
 ): Promise<string> {
-  const row = await callOne<{ readonly id: string }>(
+  const row = await callEndpoint<{ readonly id: string }>(
     executor,
+    endpoint,
     'select postbag.resend($1, $2, coalesce($3::timestamptz, clock_timestamp())) as id',
     [endpoint, eventId, clock()],
   )
@@ -89,8 +91,9 @@ export async function sendTestEvent(
   endpoint: string,
   clock: Clock = databaseClock,
 ): Promise<TestEventResponse> {
-  const row = await callOne<{ readonly id: string; readonly event_id: string }>(
+  const row = await callEndpoint<{ readonly id: string; readonly event_id: string }>(
     executor,
+    endpoint,
     'select * from postbag.test_endpoint($1, coalesce($2::timestamptz, clock_timestamp()))',
     [endpoint, clock()],
   )
@@ -130,8 +133,9 @@ export async function endpointStatistics(
   endpoint: string,
   clock: Clock = databaseClock,
 ): Promise<EndpointStatistics> {
-  const row = await callOne<StatisticsRow>(
+  const row = await callEndpoint<StatisticsRow>(
     executor,
+    endpoint,
     'select * from postbag.endpoint_stats($1, coalesce($2::timestamptz, clock_timestamp()))',
     [endpoint, clock()],
   )

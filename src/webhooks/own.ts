@@ -2,12 +2,13 @@
  * what does not exist, so that nobody learns from an error what others have. */
 import { call, type Executor, neverCached } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
+import { endpointNotFound } from './call-endpoint.ts'
 
 /** @throws QueueError endpoint_not_found, unless it is an endpoint of this application */
 export async function requireEndpointOf(executor: Executor, application: string, endpoint: string): Promise<void> {
   const own = `select from postbag.endpoint where name = $1 and application = $2 and ${neverCached}`
   if ((await call(executor, own, [endpoint, application])).length > 0) return
-  throw new QueueError('endpoint_not_found', `endpoint "${endpoint}" does not exist`)
+  throw endpointNotFound(endpoint)
 }
 
 /** @throws QueueError event_not_found, unless it is an event that went to this endpoint, once at least, and is kept */
