@@ -92,6 +92,7 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
       const unsettled = await settleBatch(batch)
       kept.splice(0, batch.length, ...unsettled)
       lane.isHeldUp = unsettled.length > 0
+      ended.ring()
       if (lane.isHeldUp) await createBell().rest(againMillis, stopping, 0)
       else onSettled()
     }
@@ -119,23 +120,28 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
     return !stopping.aborted && performance.now() + againMillis < Math.min(leasedUntil, endsAt)
   }
 
+  /** Whether so much waits for a database that is away that no more is to be begun. */
+  const isHeldUp = () => lanes.some((lane) => lane.isHeldUp && lane.kept.length >= slots)
   const changesInMillis = () => Math.max(0, Math.ceil(places.room(performance.now()).changesAt - performance.now()))
 
   return {
     async begin(most = slots) {
-      if (lanes.some(({ isHeldUp, kept }) => isHeldUp && kept.length >= slots)) return { count: 0, hasMore: false }
+      if (isHeldUp()) return { count: 0, hasMore: true }
       const room = places.room(performance.now())
       const bounded = { ...room, most: Math.min(room.most, most), mostDoubtful: Math.min(room.mostDoubtful, most) }
       const { deliveries, next } = await claimDeliveries(executor, bounded, after, clock())
+      // One that finds nothing behind the place where the last one ended has not looked before it.
+      const hasMore = next !== undefined || (deliveries.length === 0 && after !== undefined)
       after = next
       for (const delivery of deliveries) start(delivery)
-      return { count: deliveries.length, hasMore: next !== undefined }
+      return { count: deliveries.length, hasMore }
     },
     async room() {
       while (!stopping.aborted) {
         const since = ended.rings
-        if (places.room(performance.now()).most > 0) return
-        await ended.rest(Math.min(changesInMillis(), 1000), stopping, since)
+        const held = isHeldUp()
+        if (!held && places.room(performance.now()).most > 0) return
+        await ended.rest(held ? againMillis : Math.min(changesInMillis(), 1000), stopping, since)
       }
     },
     get changesInMillis() {
