@@ -1,5 +1,5 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:2bcda413b119baf76f5374382e630d05bc410115
+--! Hash: sha1:a875e61e258dda88cd253b3d8d79280a18e89db8
 --! Message: one-look
 
 --! split: 1-current.sql
@@ -516,7 +516,7 @@ begin
     is_cut := is_cut or claimed = taken and claimed < most_in_flight - in_flight;
     room := room - claimed;
     room_for_doubtful := least(room, room_for_doubtful - case when target.standing = 'trusted' then 0 else claimed end);
-    room_in_bytes := room_in_bytes - claimed * next_bytes;
+    room_in_bytes := room_in_bytes - coalesce(claimed * next_bytes, 0);
     is_over := is_over and room > 0 and coalesce(room_in_bytes > 0, true) and (room_for_doubtful > 0 or target.standing = 'trusted');
     exit when not is_over;
   end loop;
@@ -2604,7 +2604,7 @@ $$;
  *   retryAfterSeconds        how long the whole endpoint shall rest, because the receiver has asked for it
  *   isGone                   whether the endpoint shall be disabled, because the receiver said that it is gone (410)
  * One row per result: what became of the receipt, as for postbag.ack. What is said of a message that is not there any more is not noted, and does not
- * count: it may have been another endpoint's, of the same name.
+ * count: it may have been another endpoint's, of the same name. Nor does what was noted before: who has not heard so says it again.
  *
  * A failed delivery is tried again after the endpoint's pause for that attempt, and up to a fifth longer; after the last it is a dead letter.
  * An endpoint that fails again and again rests, and is disabled at last (functions/note_health.sql). */
@@ -2618,6 +2618,8 @@ declare
   result record;
   settled text;
   noted jsonb[] := '{}';
+  -- What counts for the endpoint's health.
+  counted jsonb[];
 begin
   if jsonb_typeof(results) is distinct from 'array' or jsonb_array_length(results) not between 1 and 1000 then
     perform postbag.refuse('PB002', 'results must be an array of 1 to 1000 objects');
@@ -2625,29 +2627,24 @@ begin
   -- In the order of their queues, as every statement on several queues.
   for target in
     select
-      own.queue_id, own.retries, own.url, 'webhooks.' || own.name as queue, jsonb_agg(given.value order by given.place) as results,
-      jsonb_agg(given.value) filter (
-        where coalesce(given.value ->> 'url', own.url) = own.url
-          and exists (
-            select from postbag.message
-            where message.queue_id = own.queue_id and message.message_id = (postbag.claim_of(given.value ->> 'receipt'))[1]
-          )
-      ) as present_results
+      own.queue_id, own.retries, own.url, 'webhooks.' || own.name as queue, jsonb_agg(given.value order by given.place) as results
     from jsonb_array_elements(results) with ordinality as given (value, place)
     join postbag.endpoint as own on own.name = given.value ->> 'endpoint'
     group by own.queue_id
     order by own.queue_id
   loop
+    counted := '{}';
     for result in
       select
         given.value ->> 'receipt' as receipt, given.value ->> 'outcome' as outcome, given.value as told,
         claim.parts[1] as message_id, claim.parts[2]::integer as attempts,
         given.value ->> 'outcome' <> 'untried' as is_tried,
-        claim.parts[2] > cardinality(target.retries)
-          or coalesce((given.value ->> 'isGone')::boolean, false) and coalesce(given.value ->> 'url', target.url) = target.url as is_over,
+        place.is_present,
+        claim.parts[2] > cardinality(target.retries) or coalesce((given.value ->> 'isGone')::boolean, false) and place.is_present as is_over,
         message.message_id is not null as is_there, message.body_id, message.type
       from jsonb_array_elements(target.results) with ordinality as given (value, place)
       cross join lateral (select postbag.claim_of(given.value ->> 'receipt') as parts) as claim
+      cross join lateral (select coalesce(given.value ->> 'url', target.url) = target.url as is_present) as place
       left join lateral (
         select known.message_id, known.body_id, known.type from postbag.message as known
         where known.queue_id = target.queue_id and known.message_id = claim.parts[1] limit 1
@@ -2672,14 +2669,21 @@ begin
       receipt := result.receipt;
       outcome := settled;
       return next;
-      if result.is_tried and result.is_there then
+      continue when not result.is_there or settled <> 'ok' and exists (
+        select from postbag.attempt as made
+        where made.queue_id = target.queue_id and made.message_id = result.message_id and made.number = result.attempts
+      );
+      if result.is_present then
+        counted := array_append(counted, result.told);
+      end if;
+      if result.is_tried then
         noted := array_append(noted, result.told || jsonb_build_object(
           'queueId', target.queue_id, 'messageId', result.message_id, 'bodyId', result.body_id, 'type', result.type, 'number', result.attempts
         ));
       end if;
     end loop;
-    if target.present_results is not null then
-      perform postbag.note_health(target.queue_id, target.present_results, settle_deliveries.now);
+    if counted <> '{}' then
+      perform postbag.note_health(target.queue_id, to_jsonb(counted), settle_deliveries.now);
     end if;
   end loop;
 

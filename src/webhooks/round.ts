@@ -5,7 +5,7 @@
  *  2. What came of them is gathered for a moment, and settled in one statement for all (settle_deliveries.sql). So a delivery costs a small
  *     part of two statements.
  *  3. A database that is away for a moment is told again, until the leases end. What it had settled, though its answer got lost, stays as it
- *     is, by the receipts; but a failure is then noted twice. Meanwhile little more is claimed, as the results are kept here.
+ *     is, by the receipts. Meanwhile little more is claimed, as the results are kept here.
  *  4. Who dies leaves leases, which end: somebody delivers once more. */
 import { type Clock, databaseClock } from '../clock.ts'
 import type { Executor } from '../db/call.ts'

@@ -145,6 +145,28 @@ describe('deliveries', () => {
     assert.deepEqual([again.attempts, await one.attempts()], [1, []])
   })
 
+  test('that are settled once more, because nobody has heard that they were, are noted and counted once', async () => {
+    const one = await newEndpoint(pool, { retries: ['5 s'] })
+    await publishBatch(pool, one.exchange, [{ body: 'goes on' }, { body: 'arrives' }])
+    const [goesOn, arrives] = (await claimOf(pool, one.endpoint, at(0))) as [Delivery, Delivery]
+    const outcomes: string[] = []
+
+    for (const now of [at(1), at(2)]) {
+      outcomes.push(only(await settle(pool, [goesOn], failed, now)).outcome)
+      outcomes.push(only(await settle(pool, [arrives], delivered, now)).outcome)
+    }
+    const [last] = (await claimOf(pool, one.endpoint, at(60))) as [Delivery]
+    for (const now of [at(61), at(62)]) await settle(pool, [last], { ...failed, startedAt: at(60) }, now)
+
+    assert.deepEqual(outcomes, ['ok', 'ok', 'lease_lost', 'message_gone'])
+    assert.deepEqual((await one.attempts()).map(({ number, outcome }) => [number, outcome]).sort(), [
+      [1, 'delivered'],
+      [1, 'failed'],
+      [2, 'failed'],
+    ])
+    assert.equal((await one.describe())['failures'], 1)
+  })
+
   test('that were claimed by somebody else meanwhile are not settled', async () => {
     const one = await newEndpoint(pool, { timeout: '1 s' })
     await publishBatch(pool, one.exchange, [{ body: 1 }])
