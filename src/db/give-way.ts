@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import { QueueError } from '../errors.ts'
+import { borrow } from './borrow.ts'
 
 /** How long a change waits for one lock: half of Postgres' own deadlock_timeout, so that it is not traffic that is ended. */
 const lockTimeout = '500ms'
@@ -38,13 +39,7 @@ export async function givingWay<T>(
   change: (client: pg.ClientBase) => Promise<T>,
   patience = longestMillis,
 ): Promise<T> {
-  const client = await pool.connect()
-  let broken: Error | undefined
-  // (Without a listener its end would end the process: the pool's own listens to those that rest.)
-  const lose = (error: Error) => {
-    broken = error
-  }
-  client.on('error', lose)
+  const { client, giveBack } = await borrow(pool)
   try {
     for (const end = performance.now() + patience; ; await sleep(pauseMillis)) {
       try {
@@ -55,8 +50,7 @@ export async function givingWay<T>(
       }
     }
   } finally {
-    client.off('error', lose)
-    client.release(broken)
+    giveBack()
   }
 }
 

@@ -5,6 +5,7 @@
  *     pool drops it, and the statement gets a new one. What is sent is never sent twice.
  *  2. While requests follow each other closely, nothing is asked. */
 import type pg from 'pg'
+import { borrow } from './borrow.ts'
 import type { Preparer } from './prepare.ts'
 
 /** An instance that is busy is not frozen for longer. */
@@ -30,15 +31,11 @@ export function thawing(pool: pg.Pool, now: () => number = Date.now): Preparer {
 }
 
 async function prove(pool: pg.Pool): Promise<void> {
-  const client = await pool.connect()
-  const ignore = () => {}
-  // Without a listener its end would end the process: the pool's own listens to those that rest.
-  client.on('error', ignore)
+  const { client, giveBack } = await borrow(pool)
   try {
     await client.query(question)
-    client.off('error', ignore)
-    client.release()
+    giveBack()
   } catch {
-    client.release(true)
+    giveBack(true)
   }
 }

@@ -6,6 +6,7 @@
  *  3. What cannot be seen is said: a right that is missing, a statement that took too long. Only what the schema's own topic
  *     has said already (there is no Postbag here) is not said again. */
 import type pg from 'pg'
+import { borrow } from '../../db/borrow.ts'
 import { asQueueError } from '../../db/call.ts'
 import { QueueError } from '../../errors.ts'
 import { clock } from './clock.ts'
@@ -50,12 +51,7 @@ export interface ExamineOptions {
 /** Look at everything; findings come as they are made, at least one for each topic that could be looked at.
  * @throws QueueError database_unavailable. */
 export async function* examine(pool: pg.Pool, options: ExamineOptions = {}): AsyncGenerator<Finding> {
-  const client = await pool.connect()
-  let broken: Error | undefined
-  // (Without a listener its end would end the process.)
-  client.on('error', (error) => {
-    broken = error
-  })
+  const { client, giveBack } = await borrow(pool)
   try {
     const patient: Patient = {
       ask: (text, values) => askReadOnly(client, text, values),
@@ -72,7 +68,7 @@ export async function* examine(pool: pg.Pool, options: ExamineOptions = {}): Asy
       for (const remark of remarks) yield { topic: topic.name, ...remark }
     }
   } finally {
-    client.release(broken)
+    giveBack()
   }
 }
 

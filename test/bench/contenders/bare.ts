@@ -43,9 +43,9 @@ export const bareCycle: SqlContender = {
     return {
       async round() {
         await send(client, [messages])
-        const ids = await drain.claim()
-        if (ids.length > 0) await ack(client, [arrayOf(ids)])
-        return ids.length
+        const count = await drain.claim()
+        await drain.ack()
+        return count
       },
     }
   },
@@ -115,16 +115,16 @@ export async function consumeBare(databaseUrl: string, { batch, connections }: B
 function drainBare(client: pg.Client, batch: number) {
   let after = '0'
   let claimed: string[] = []
-  function remember(rows: readonly string[][]): string[] {
+  function remember(rows: readonly string[][]): number {
     claimed = rows.map(([id]) => id as string)
     after =
       claimed.length < batch ? '0' : claimed.reduce((highest, id) => (Number(id) > Number(highest) ? id : highest))
-    return claimed
+    return claimed.length
   }
   return {
     claim: async () => remember((await claim(client, [after, batch])).rows),
     async ackAndClaim() {
-      return remember((await ackAndClaim(client, [after, batch, arrayOf(claimed)])).rows).length
+      return remember((await ackAndClaim(client, [after, batch, arrayOf(claimed)])).rows)
     },
     async ack() {
       if (claimed.length > 0) await ack(client, [arrayOf(claimed)])
