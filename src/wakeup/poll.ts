@@ -159,7 +159,8 @@ export function createPoll(executor: Executor): Poll {
   return {
     rest(queue, line, found) {
       const polled = polledFor(queue, line)
-      polled.dueAt = Number.POSITIVE_INFINITY
+      // (A moment to come stays known, though somebody has looked before it.)
+      if (polled.dueAt <= performance.now()) polled.dueAt = Number.POSITIVE_INFINITY
       if (found) {
         polled.misses = 0
         polled.absentUntil = 0
@@ -167,9 +168,9 @@ export function createPoll(executor: Executor): Poll {
         pauseMillis = shortestPauseMillis
       }
       const at = Math.max(performance.now() + pauseMillis, notBefore)
-      if (timer && nextAt <= at) return
-      nextAt = at
-      setAlarm()
+      const isSoon = timer !== undefined && nextAt <= at
+      if (!isSoon) nextAt = at
+      if (!isSoon || polled.dueAt < nextAt) setAlarm()
     },
     hasSeenNothing(queue) {
       const emptyAt = queues.get(queue)?.emptyAt

@@ -27,8 +27,8 @@ interface Counting extends Executor {
   gate?: Promise<void>
 }
 
-/** @param took what each answer is said to have cost, in seconds; else what it did: where a busy machine makes that much, queues are left out */
-function counting(executor: Executor = pool, took?: number): Counting {
+/** @param took what each answer is said to have cost, in seconds (what it did cost depends on how busy the machine is) */
+function counting(executor: Executor = pool, took = 0): Counting {
   let open = 0
   let most = 0
   return {
@@ -46,7 +46,7 @@ function counting(executor: Executor = pool, took?: number): Counting {
         const result = await executor.query(text, values)
         const rows = result.rows as Prospect[]
         this.answers.push(...rows)
-        return took === undefined ? result : { ...result, rows: rows.map((row) => ({ ...row, took })) }
+        return { ...result, rows: rows.map((row) => ({ ...row, took })) }
       } finally {
         open--
       }
@@ -88,7 +88,7 @@ describe('what waiting costs', () => {
   test('one statement at a time for all queues, and no look but the first, however many wait', async () => {
     const names = await queues(100)
     const leave = new AbortController()
-    const polling = createPolling(counting(pool, 0))
+    const polling = createPolling()
     const waiting = names.flatMap((queue) =>
       Array.from({ length: 10 }, () => polling.wait(queue, { signal: leave.signal })),
     )
@@ -108,7 +108,7 @@ describe('what waiting costs', () => {
   test('a statement for every 200 queues', async () => {
     const names = await queues(201)
     const leave = new AbortController()
-    const polling = createPolling(counting(pool, 0))
+    const polling = createPolling()
     const waiting = names.map((queue) => polling.wait(queue, { signal: leave.signal }))
     await wait(polling, 201)
     await polls(polling.executor, 2)
@@ -124,7 +124,7 @@ describe('what waiting costs', () => {
   test('pauses that double from 50 ms to half a second, and begin anew with a message', async () => {
     const queue = await newQueue(pool)
     const leave = new AbortController()
-    const polling = createPolling(counting(pool, 0))
+    const polling = createPolling()
     const waiting: Promise<string[]>[] = []
 
     const alone = await pausesOf(async () => {
@@ -148,7 +148,7 @@ describe('what waiting costs', () => {
   test('nothing more, once nobody waits', async () => {
     const queue = await newQueue(pool)
     const leave = new AbortController()
-    const polling = createPolling(counting(pool, 0))
+    const polling = createPolling()
     const waiting = polling.wait(queue, { signal: leave.signal })
     await polls(polling.executor, 1)
 
@@ -166,7 +166,7 @@ describe('what waiting costs', () => {
     const other = await database.connect()
     await other.query('begin')
     await on(other, queue).receive()
-    const polling = createPolling(counting(pool, 0))
+    const polling = createPolling()
     const waiting = polling.wait(queue)
     await polls(polling.executor, 8)
 
@@ -258,6 +258,28 @@ describe('who waits is woken', () => {
     assert.equal(polling.looks, 2)
     assert.ok(executor.answers.every(({ available_in }) => Number(available_in) > 0))
     gate.resolve()
+  })
+
+  test('at the end of a delay, though somebody looked before because the answer was expensive', async () => {
+    const queue = await newQueue(pool)
+    await on(pool, queue).send('delayed', { delay: '1 s' })
+    const polling = createPolling(counting(pool, 0.01))
+    const { executor } = polling
+    const leave = new AbortController()
+    const bodies: string[] = []
+    const waiting = polling.wait(queue, { seconds: 300, signal: leave.signal }).then((got) => bodies.push(...got))
+    await until('the moment to be known', async () => executor.answers[0])
+    const gate = Promise.withResolvers<void>()
+    executor.gate = gate.promise
+
+    try {
+      assert.equal(await until('the message', async () => bodies[0]), '"delayed"')
+      assert.equal(polling.looks, 3)
+    } finally {
+      gate.resolve()
+      leave.abort()
+      await waiting
+    }
   })
 
   test('at once, by a send of its own process', async () => {
