@@ -1,5 +1,5 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:a875e61e258dda88cd253b3d8d79280a18e89db8
+--! Hash: sha1:b26e796573843889961e0064c5d66bb961cab9d9
 --! Message: one-look
 
 --! split: 1-current.sql
@@ -921,6 +921,14 @@ language sql
 stable
 return currval('postbag.volatile_message_id') + postbag.volatile_era();
 --! EndIncluded functions/last_volatile_id.sql
+--! Included functions/least_shared.sql
+/* postbag.least_shared: from how many bytes on it pays to store a body once for several copies (npm run bench -- publish). */
+create or replace function postbag.least_shared()
+returns integer
+language sql
+immutable
+return 8000;
+--! EndIncluded functions/least_shared.sql
 --! Included functions/list_attempts.sql
 /* postbag.list_attempts: attempts to deliver to an endpoint, the newest first, at most max_attempts (1 to 1000) before the attempt `before`; all, or
  * those of an outcome or of one delivery. `event_id` is null if the event is not kept any more. PB014. */
@@ -996,6 +1004,144 @@ begin
 end
 $$;
 --! EndIncluded functions/list_bindings.sql
+--! Included functions/message_of.sql
+/* postbag.message_of: a message as postbag.send_batch and postbag.publish_batch take it, of the arguments of a function that sends one. Only what was
+ * given is in it, because the short ways are for messages with a body and a type. (Headers as they are: that a null among them is refused.) */
+create or replace function postbag.message_of(
+  body jsonb,
+  type text,
+  headers jsonb,
+  encoding text,
+  content_type text,
+  priority integer default null,
+  delay interval default null,
+  dedup_id text default null,
+  group_key text default null,
+  ttl interval default null,
+  available_at timestamptz default null,
+  correlation_id text default null,
+  reply_to text default null,
+  routing_key text default null
+)
+returns jsonb
+language sql
+stable
+return
+  jsonb_build_object('body', message_of.body)
+  || case when message_of.headers is null then '{}' else jsonb_build_object('headers', message_of.headers) end
+  || jsonb_strip_nulls(jsonb_build_object(
+    'type', message_of.type, 'encoding', nullif(message_of.encoding, 'json'), 'contentType', message_of.content_type,
+    'priority', message_of.priority, 'delaySeconds', extract(epoch from message_of.delay), 'dedupId', message_of.dedup_id,
+    'group', message_of.group_key, 'ttlSeconds', extract(epoch from message_of.ttl), 'availableAt', message_of.available_at,
+    'correlationId', message_of.correlation_id, 'replyTo', message_of.reply_to, 'routingKey', message_of.routing_key
+  ));
+--! EndIncluded functions/message_of.sql
+--! Included functions/move_dead.sql
+/* postbag.move_dead: dead letters of a queue go to others, in one statement: they stand in the one or in the others at every moment. The arrays
+ * are parallel, a copy each: of which message, to which queue, and by which routing key of the queue's dead-letter exchange (null: not by
+ * one). The first copy of a message keeps its id. One whose queues have all been deleted meanwhile stays where it is. */
+create or replace function postbag.move_dead(
+  source postbag.queue, copied_ids bigint[], target_ids bigint[], routing_keys text[], reason text, now timestamptz
+)
+returns void
+language plpgsql
+set enable_seqscan = off
+set enable_mergejoin = off
+as $$
+declare
+  drawn bigint;
+  moved_ids bigint[];
+  grouped jsonb;
+begin
+  with copy as materialized (
+    select
+      asked.message_id, asked.queue_id, asked.routing_key,
+      row_number() over (partition by asked.message_id order by asked.queue_id) as number
+    from unnest(copied_ids, target_ids, routing_keys) as asked (message_id, queue_id, routing_key)
+    join postbag.queue as known on known.queue_id = asked.queue_id
+  ),
+  gone as (
+    delete from postbag.message
+    -- (As functions/places_of.sql does it, but in this statement, to which the same queues are there.)
+    where message.ctid = any (array(
+      select found_one.place
+      from (select distinct copy.message_id from copy) as wanted
+      cross join lateral (
+        select message.ctid as place
+        from postbag.message
+        where message.queue_id = source.queue_id and message.message_id = wanted.message_id
+        limit 1
+      ) as found_one
+    ))
+    returning message.*
+  ),
+  placed as materialized (
+    select copy.*, case when copy.number = 1 then copy.message_id else nextval('postbag.message_id') end as new_id from copy
+  ),
+  -- A large body of several copies is stored once, as that of a publish (functions/publish_plainly.sql).
+  shared as materialized (
+    select gone.message_id, postbag.share_body(own.body, many.queue_ids, many.new_ids) as body_id
+    from gone
+    join (
+      select placed.message_id, array_agg(placed.queue_id) as queue_ids, array_agg(placed.new_id) as new_ids
+      from placed
+      group by placed.message_id
+      having count(*) > 1
+    ) as many on many.message_id = gone.message_id
+    cross join lateral (
+      select case when gone.body_id is null then gone.body::text else postbag.body_of(null, gone.body_id) end as body
+    ) as own
+    where octet_length(own.body) >= postbag.least_shared() and not source.is_volatile
+  ),
+  moved as (
+    insert into postbag.message (
+      queue_id, message_id, available_at, sent_at, priority, encoding, type, content_type, headers, last_error, group_key,
+      group_position, expires_at, ttl_ends_at, dead_at, deaths, body, bytes, body_id
+    )
+    select
+      target.queue_id,
+      copy.new_id,
+      case when gone.group_key is null or target.delivery_order = 'lifo' then move_dead.now else 'infinity' end,
+      gone.sent_at, least(gone.priority, target.top_priority), gone.encoding, gone.type, gone.content_type,
+      case
+        when copy.routing_key is null then gone.headers::jsonb
+        else postbag.published_headers(gone.headers::jsonb, source.dead_letter_exchange, copy.routing_key)
+      end,
+      gone.last_error, gone.group_key,
+      case when gone.group_key is not null and target.delivery_order = 'fifo' then nextval('postbag.message_id') end,
+      move_dead.now + target.ttl, move_dead.now + target.ttl, move_dead.now,
+      postbag.with_death(
+        gone.deaths, source.name, reason, gone.last_error, gone.attempts, move_dead.now,
+        case when copy.routing_key is not null then gone.headers::jsonb end
+      ),
+      case
+        when shared.body_id is not null then null
+        when gone.body_id is null then gone.body
+        else postbag.body_of(null, gone.body_id)
+      end,
+      gone.bytes, shared.body_id
+    from gone
+    join placed as copy on copy.message_id = gone.message_id
+    join postbag.queue as target on target.queue_id = copy.queue_id
+    left join shared on shared.message_id = gone.message_id
+    order by gone.group_position nulls last, gone.message_id
+    returning message.queue_id, message.message_id, message.group_key, message.group_position
+  )
+  select jsonb_agg(moved.*) filter (where moved.group_position > 0), array_agg(moved.queue_id) into grouped, moved_ids from moved;
+
+  -- Where messages are counted no more can have been added than ids were drawn (functions/make_room.sql): these have brought theirs along.
+  select count(nextval('postbag.message_id')) into drawn
+  from unnest(moved_ids) as target (queue_id)
+  join postbag.queue as known on known.queue_id = target.queue_id
+  where known.max_messages is not null;
+  insert into postbag.group_change (queue_id, groups, arrived, changed_at)
+  select moved.queue_id, array_agg(moved.group_key), array_agg(moved.message_id), move_dead.now
+  from jsonb_to_recordset(grouped) as moved (queue_id bigint, message_id bigint, group_key text)
+  group by moved.queue_id;
+  perform postbag.wake(known.name) from postbag.queue as known where known.queue_id = any (target_ids) order by known.queue_id;
+end
+$$;
+--! EndIncluded functions/move_dead.sql
 --! Included functions/next_available_at.sql
 /* postbag.next_available_at: when a receive from a queue may find something, if nobody sends, settles or configures anything: at `now` or
  * before if there is something (or if it cannot be told cheaply), later when a delay or a lease ends, or a limit is no longer reached; null
@@ -1305,16 +1451,10 @@ begin
     select published.queues
     from postbag.publish_batch(
       publish.exchange,
-      jsonb_build_array(
-        jsonb_build_object('body', publish.body)
-        || case when publish.headers is null then '{}' else jsonb_build_object('headers', publish.headers) end
-        || jsonb_strip_nulls(jsonb_build_object(
-          'routingKey', publish.routing_key, 'type', publish.type, 'priority', publish.priority,
-          'delaySeconds', extract(epoch from publish.delay), 'dedupId', publish.dedup_id, 'encoding', nullif(publish.encoding, 'json'),
-          'contentType', publish.content_type, 'group', publish.group_key, 'ttlSeconds', extract(epoch from publish.ttl),
-          'availableAt', publish.available_at
-        ))
-      ),
+      jsonb_build_array(postbag.message_of(
+        publish.body, publish.type, publish.headers, publish.encoding, publish.content_type, publish.priority, publish.delay, publish.dedup_id,
+        publish.group_key, publish.ttl, publish.available_at, routing_key => publish.routing_key
+      )),
       publish.mandatory,
       publish.now
     ) as published
@@ -1430,7 +1570,7 @@ begin
     if alone and are_relaxed then
       perform set_config('synchronous_commit', 'off', true);
     end if;
-    if is_simple and are_plain and not are_kept and (cardinality(copy_ids) = 1 or octet_length(messages::text) < 8000) then
+    if is_simple and are_plain and not are_kept and (cardinality(copy_ids) = 1 or octet_length(messages::text) < postbag.least_shared()) then
       perform postbag.publish_one(publish_batch.exchange, messages -> 0, copy_ids, publish_batch.now);
       queues := cardinality(copy_ids);
       return next;
@@ -1496,6 +1636,88 @@ begin
 end
 $$;
 --! EndIncluded functions/publish_one.sql
+--! Included functions/publish_plainly.sql
+/* postbag.publish_plainly: one insert for all copies (copy_numbers, copy_ids) of a publish: JSON messages with nothing but a type and
+ * headers, to queues that send plainly. What each message holds is read and checked once, however many copies it has. A large body of
+ * several copies is stored once (postbag.body), and read by each of them; so is every body that goes to an endpoint, where it is kept. */
+create or replace function postbag.publish_plainly(exchange text, messages jsonb, copy_numbers integer[], copy_ids bigint[], now timestamptz)
+returns void
+language plpgsql
+set enable_seqscan = off
+set enable_mergejoin = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  with sent as materialized (
+    select
+      given.number::integer, given.message ->> 'type' as type, given.message ->> 'contentType' as content_type,
+      postbag.published_headers(
+        case
+          when not given.message ? 'headers' or given.message -> 'headers' = 'null' then null
+          when postbag.is_string_map(given.message -> 'headers') then given.message -> 'headers'
+          else postbag.refuse('PB002', format('headers must be an object of strings, got %s', given.message -> 'headers'))::jsonb
+        end,
+        publish_plainly.exchange, given.message ->> 'routingKey'
+      ) as headers,
+      coalesce((given.message ->> 'json')::json::text, (given.message -> 'body')::text, 'null') as body
+    from jsonb_array_elements(messages) with ordinality as given (message, number)
+  ),
+  checked as materialized (
+    select sent.* from sent
+    where postbag.keeps_rules('json', sent.type, sent.content_type, sent.headers, null, sent.body, null)
+  ),
+  copied as materialized (
+    -- (A queue's ids in the order of its messages, however the planner joins.)
+    select placed.number, placed.queue_id, placed.delay, placed.is_endpoint, nextval('postbag.message_id') as message_id
+    from (
+      select copy.number, target.queue_id, target.delay, target.is_endpoint
+      from unnest(copy_numbers, copy_ids) as copy (number, queue_id)
+      join postbag.queue as target on target.queue_id = copy.queue_id
+      order by copy.queue_id, copy.number
+    ) as placed
+  ),
+  shared as materialized (
+    select
+      nextval('postbag.body_id') as body_id, checked.*, many.queue_ids, many.message_ids,
+      case when many.are_kept then publish_plainly.now + postbag.kept_for() end as kept_until
+    from checked
+    join (
+      select
+        copied.number, array_agg(copied.queue_id) as queue_ids, array_agg(copied.message_id) as message_ids,
+        bool_or(copied.is_endpoint) as are_kept
+      from copied
+      group by copied.number
+    ) as many on many.number = checked.number
+    where many.are_kept or (cardinality(many.queue_ids) > 1 and octet_length(checked.body) >= postbag.least_shared())
+  ),
+  stored as (
+    insert into postbag.body (body_id, queue_ids, message_ids, body, kept_until, encoding, type, content_type, headers)
+    select
+      shared.body_id, shared.queue_ids, shared.message_ids, shared.body, shared.kept_until, 'json', shared.type, shared.content_type,
+      shared.headers
+    from shared
+  )
+  insert into postbag.message (queue_id, message_id, available_at, sent_at, encoding, type, content_type, headers, body, body_id)
+  select
+    copied.queue_id, copied.message_id, publish_plainly.now + copied.delay, publish_plainly.now, 'json',
+    checked.type, checked.content_type, checked.headers, case when shared.body_id is null then checked.body end, shared.body_id
+  from copied
+  join checked on checked.number = copied.number
+  left join shared on shared.number = copied.number;
+
+  -- (Each queue once: what postbag.send_batch does at its end.)
+  perform
+    case
+      when not postbag.is_counted(target.sent_setting, target.queue_id, reached.number, publish_plainly.now)
+        then postbag.tick('sent', target.queue_id, reached.number, publish_plainly.now)
+    end,
+    case when postbag.is_awaited(target.wake_slot) then postbag.wake(target.name) end
+  from (select copy.queue_id, count(*) as number from unnest(copy_ids) as copy (queue_id) group by copy.queue_id) as reached
+  join postbag.queue as target on target.queue_id = reached.queue_id;
+end
+$$;
+--! EndIncluded functions/publish_plainly.sql
 --! Included functions/redrive.sql
 /* postbag.redrive: bring dead letters of a queue back, oldest first: those that died here, and those that were moved here from another
  * queue and are not leased. Each goes to the queue it came from, or to `target`, with its attempts forgotten and its history kept.
@@ -1669,11 +1891,9 @@ begin
     from postbag.send_reply(
       reply.queue,
       reply.reply_to,
-      jsonb_build_object('body', reply.body)
-      || case when reply.headers is null then '{}' else jsonb_build_object('headers', reply.headers) end
-      || jsonb_strip_nulls(jsonb_build_object(
-        'type', reply.type, 'encoding', reply.encoding, 'contentType', reply.content_type, 'correlationId', reply.correlation_id
-      )),
+      postbag.message_of(
+        reply.body, reply.type, reply.headers, reply.encoding, reply.content_type, correlation_id => reply.correlation_id
+      ),
       reply.receipt,
       reply.now
     ) as replied
@@ -1734,13 +1954,10 @@ begin
     select sent.*
     from postbag.send_request(
       request.queue,
-      jsonb_build_object('body', request.body)
-      || case when request.headers is null then '{}' else jsonb_build_object('headers', request.headers) end
-      || jsonb_strip_nulls(jsonb_build_object(
-        'type', request.type, 'priority', request.priority, 'delaySeconds', extract(epoch from request.delay),
-        'encoding', request.encoding, 'contentType', request.content_type, 'dedupId', request.dedup_id, 'group', request.group_key,
-        'ttlSeconds', extract(epoch from request.ttl), 'availableAt', request.available_at, 'correlationId', request.correlation_id
-      )),
+      postbag.message_of(
+        request.body, request.type, request.headers, request.encoding, request.content_type, request.priority, request.delay, request.dedup_id,
+        request.group_key, request.ttl, request.available_at, request.correlation_id
+      ),
       request.keep,
       request.now
     ) as sent;
@@ -2165,6 +2382,44 @@ begin
 end
 $$;
 --! EndIncluded functions/search.sql
+--! Included functions/send.sql
+/* postbag.send: put one message into a queue, in the caller's transaction; returns its id, or the id of the first message sent with
+ * the same dedup_id. `select postbag.send('orders', '{"id": 1}', delay => '5 s')`. What the values mean: postbag.send_batch. */
+create or replace function postbag.send(
+  queue text,
+  body jsonb,
+  type text default null,
+  headers jsonb default null,
+  priority integer default null,
+  delay interval default null,
+  dedup_id text default null,
+  encoding text default 'json',
+  content_type text default null,
+  now timestamptz default clock_timestamp(),
+  group_key text default null,
+  ttl interval default null,
+  available_at timestamptz default null,
+  correlation_id text default null,
+  reply_to text default null
+)
+returns text
+language plpgsql
+as $$
+begin
+  return (
+    select sent.id
+    from postbag.send_batch(
+      send.queue,
+      jsonb_build_array(postbag.message_of(
+        send.body, send.type, send.headers, send.encoding, send.content_type, send.priority, send.delay, send.dedup_id,
+        send.group_key, send.ttl, send.available_at, send.correlation_id, send.reply_to
+      )),
+      send.now
+    ) as sent
+  );
+end
+$$;
+--! EndIncluded functions/send.sql
 --! Included functions/send_batch.sql
 /* postbag.send_batch: put 1 to 1000 messages into one queue, all or none, in the caller's transaction; one row per message, in
  * the order given. A message is a JSON object (the same words as over HTTP):
@@ -2701,6 +2956,34 @@ begin
 end
 $$;
 --! EndIncluded functions/settle_deliveries.sql
+--! Included functions/sharable_body.sql
+/* postbag.sharable_body: the body of a message to publish, as a row of postbag.body has it, if it is one that pays to be stored once for several copies
+ * (JSON or text from postbag.least_shared on); else null. Any body, if it is to be kept: bytes as base64. */
+create or replace function postbag.sharable_body(message jsonb, is_kept boolean default false)
+returns text
+language plpgsql
+as $$
+declare
+  body text;
+begin
+  if not is_kept
+    and (message ->> 'encoding' = 'base64' or octet_length(coalesce(message ->> 'json', message ->> 'body', '')) < postbag.least_shared())
+  then
+    return null;
+  end if;
+  body := case message ->> 'encoding'
+    when 'text' then postbag.string_of(message -> 'body')
+    when 'base64' then translate(encode(decode(postbag.string_of(message -> 'body'), 'base64'), 'base64'), E'\n', '')
+    else coalesce((message ->> 'json')::json::text, (message -> 'body')::text)
+  end;
+  -- (Of bytes, a third more as base64.)
+  if octet_length(body) > (case message ->> 'encoding' when 'base64' then 1398104 else 1048576 end) then
+    perform postbag.break_rule('message_body_is_at_most_1_mib');
+  end if;
+  return body;
+end
+$$;
+--! EndIncluded functions/sharable_body.sql
 --! Included functions/tick.sql
 /* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
  * session counted in the second before, and see to the queue's being tidied (functions/tidy_now_and_then.sql), so that removing what has expired
