@@ -119,6 +119,12 @@ export function asQueueError(error: unknown): unknown {
       retryAfterSeconds: 1,
     })
   }
+  // (So pg says it.)
+  if (error.message.endsWith('client password must be a string')) {
+    return new Error('the database asks for a password, and its connection string (DATABASE_URL) has none', {
+      cause: error,
+    })
+  }
   return error
 }
 

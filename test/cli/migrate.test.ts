@@ -121,6 +121,19 @@ describe('postbag migrate', () => {
     assert.match(stderr, /cannot be reached.*\(database_unavailable\)/)
   })
 
+  test('says that the address of the database lacks its password', async () => {
+    const url = new URL((await emptyDatabase()).url)
+    url.password = ''
+
+    const { code, stderr } = await postbag(['migrate'], { env: { DATABASE_URL: url.href } })
+
+    assert.equal(code, 1)
+    assert.match(
+      stderr,
+      /^error: the database asks for a password, and its connection string \(DATABASE_URL\) has none$/m,
+    )
+  })
+
   for (const args of [
     ['--from', '2'],
     ['--print', '--from', '0'],
