@@ -1,5 +1,5 @@
 --! Previous: sha1:b38a1a462cfef668fc2dae9ad7c049804bfaa399
---! Hash: sha1:b26e796573843889961e0064c5d66bb961cab9d9
+--! Hash: sha1:7210beea3131412c0c4b86b9a1ccf1a73b955778
 --! Message: one-look
 
 --! split: 1-current.sql
@@ -183,6 +183,103 @@ begin
 end
 $$;
 --! EndIncluded functions/ack.sql
+--! Included functions/apply_group_changes.sql
+/* postbag.apply_group_changes: what the verbs noted in postbag.group_change becomes true, at the end of their transaction.
+ *
+ *  1. The messages of a group stand in line (group_position). The first one, at position 0, is the head: only it has a finite
+ *     available_at, so claims can see nothing else of the group, and need no other way than for messages without groups. The others
+ *     wait at 'infinity' (due_at keeps their time). Who takes a head may take those behind it, too, under the same lease.
+ *  2. A group needs a new head when messages arrive in an empty one, or when its head goes (acked, dead, purged; in a queue that
+ *     serves its groups fairly: as soon as it is handed out). Each decision looks at the line as it is, so two at the same time for the
+ *     same group would both be wrong; and they must not wait for each other for as long as a user's transaction is open.
+ *  3. So they are made when the transaction commits: a deferred trigger, once for all that it did, under advisory locks on its groups
+ *     (taken in ascending order: no deadlock) that are held for the moment of the commit. Locks are on slots that groups share, so that
+ *     their number is bounded.
+ *  4. Who commits first stands first. Positions are drawn when sending; if someone else committed a later one meanwhile, new ones are
+ *     drawn here.
+ *  5. It never waits for a row (another transaction might hold it and wait for our locks), and a transaction with a snapshot of its
+ *     own (repeatable read) cannot look at the line as it is. Then the group is left in postbag.group_pending: the next transaction that
+ *     touches it, a receive that finds nothing, and any session that has used the queue for a second, settle it. */
+create or replace function postbag.apply_group_changes()
+returns trigger
+language plpgsql
+-- With the owner's rights, so that who may only send needs none on other messages. (It cannot be called, and nobody else
+-- may make a trigger of it: migration 7 revokes that.)
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  changed record;
+  untidy_ids bigint[];
+  -- By whose clock: a role that may not delete messages must not make time pass for others'.
+  caller constant text := coalesce(nullif(current_setting('role'), 'none'), session_user);
+  latest constant timestamptz := case
+    when has_table_privilege(caller, 'postbag.message', 'delete') then 'infinity'
+    else clock_timestamp()
+  end;
+begin
+  -- What nearly all transactions do to groups is one change.
+  delete from postbag.group_change as change
+  where change.xact = new.xact and change.change_id = new.change_id
+    and not change.tidies
+    and not exists (select from postbag.group_change as other where other.xact = new.xact and other.change_id <> new.change_id);
+  if found then
+    perform postbag.lock_groups(array(
+      select new.queue_id || ':' || touched.group_key from unnest(new.groups) as touched (group_key)
+    ));
+    perform postbag.change_groups(new.queue_id, new.groups, new.arrived, least(new.changed_at, latest));
+    return null;
+  -- Else the first row of a transaction applies all of them; for the others there is nothing left.
+  elsif not exists (
+    select from postbag.group_change as change where change.xact = new.xact and change.change_id = new.change_id
+  ) then
+    return null;
+  end if;
+
+  -- Tidying comes first: it may add to the changes. (Now, because what is tidied is held until the transaction ends. What asks for it is gone
+  -- before: where constraints are immediate, what is added comes here again at once.)
+  with asked as (
+    delete from postbag.group_change as change where change.xact = new.xact and change.tidies returning change.queue_id
+  )
+  select array_agg(distinct asked.queue_id) into untidy_ids from asked;
+  perform postbag.tidy_at_commit(tidied.queue_id, least(new.changed_at, latest)) from unnest(untidy_ids) as tidied (queue_id);
+
+  perform postbag.lock_groups(array(
+    select change.queue_id || ':' || touched.group_key
+    from postbag.group_change as change
+    cross join lateral unnest(change.groups) as touched (group_key)
+    where change.xact = new.xact
+  ));
+  for changed in
+    select
+      changing.queue_id,
+      changing.changed_at,
+      array(
+        select distinct touched.group_key
+        from postbag.group_change as change
+        cross join lateral unnest(change.groups) as touched (group_key)
+        where change.xact = new.xact and change.queue_id = changing.queue_id
+      ) as groups,
+      array(
+        select joined.message_id
+        from postbag.group_change as change
+        cross join lateral unnest(change.arrived) as joined (message_id)
+        where change.xact = new.xact and change.queue_id = changing.queue_id
+      ) as arrived
+    from (
+      select change.queue_id, max(change.changed_at) as changed_at
+      from postbag.group_change as change
+      where change.xact = new.xact
+      group by change.queue_id
+    ) as changing
+  loop
+    perform postbag.change_groups(changed.queue_id, changed.groups, changed.arrived, least(changed.changed_at, latest));
+  end loop;
+  delete from postbag.group_change as change where change.xact = new.xact;
+  return null;
+end
+$$;
+--! EndIncluded functions/apply_group_changes.sql
 --! Included functions/bind_endpoint.sql
 /* postbag.bind_endpoint: bind an endpoint to its exchange as it says, or, if it is disabled, to nothing. */
 create or replace function postbag.bind_endpoint(own_id bigint)
@@ -208,6 +305,59 @@ begin
 end
 $$;
 --! EndIncluded functions/bind_endpoint.sql
+--! Included functions/change_groups.sql
+/* postbag.change_groups: what one transaction did to groups of one queue becomes true, under their locks: see
+ * functions/apply_group_changes.sql. */
+create or replace function postbag.change_groups(changed_id bigint, groups text[], arrived bigint[], now timestamptz)
+returns void
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+-- (Lines are read in the order of their index: without statistics another index and a sort would look as good.)
+set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  changed_name text;
+  in_volatile boolean;
+  were_pending boolean;
+begin
+  select
+    known.name, known.is_volatile, exists (select from postbag.group_pending as pending where pending.queue_id = changed_id)
+  into changed_name, in_volatile, were_pending
+  from postbag.queue as known
+  where known.queue_id = changed_id;
+  if not found or cardinality(groups) = 0 then
+    return;
+  end if;
+  perform postbag.wake(changed_name);
+
+  if not postbag.sees_commits() then
+    if in_volatile then
+      perform postbag.volatile_stand_last(changed_id, arrived);
+    else
+      perform postbag.stand_last(changed_id, arrived);
+    end if;
+    insert into postbag.group_pending (queue_id, group_key)
+    select changed_id, touched.group_key from unnest(groups) as touched (group_key);
+    return;
+  end if;
+
+  if were_pending then
+    delete from postbag.group_pending as pending
+    where pending.queue_id = changed_id and pending.group_key = any (groups);
+  end if;
+  if in_volatile then
+    perform postbag.volatile_order_groups(changed_id, groups, arrived, change_groups.now);
+  else
+    perform postbag.order_groups(changed_id, groups, arrived, change_groups.now);
+  end if;
+end
+$$;
+--! EndIncluded functions/change_groups.sql
 --! Included functions/change_options.sql
 /* postbag.change_options: the options of postbag.outbox_trigger with their defaults, and what they mean for the table as it is: `left_out`, the
  * columns that its messages do not have; `virtual`, those among them that Postgres computes when they are read, and not for triggers: there
@@ -589,7 +739,7 @@ begin
   known.took_us := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
 
   -- (In a transaction with a snapshot of its own, writing that row could fail for no reason of the caller's; in a read-only one it does.)
-  if current_setting('transaction_isolation') = 'read committed'
+  if postbag.sees_commits()
     and current_setting('transaction_read_only') = 'off'
     and (looked_at >= few or source.max_messages is not null)
   then
@@ -710,6 +860,104 @@ begin
 end
 $$;
 --! EndIncluded functions/create_queue.sql
+--! Included functions/dead_letter_ways.sql
+/* postbag.dead_letter_ways: where messages of a queue go that die: a row for each queue that each of them goes to; none for those that stay.
+ * To the dead-letter queue, if it is there and stores its messages as the queue does; by the dead-letter exchange (functions/route.sql), with
+ * `routing_key`: the one that is configured, else the one that the message came with, else the queue's name. An exchange that leads
+ * back to the queue itself is not followed there: a message that fails would fail for ever. Filters of endpoints count as for a publish. */
+create or replace function postbag.dead_letter_ways(source postbag.queue, ids bigint[])
+returns table (message_id bigint, queue_id bigint, routing_key text)
+language plpgsql
+stable
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+  places constant tid[] := postbag.places_of(source.queue_id, dead_letter_ways.ids);
+  letter_ids bigint[];
+  letters jsonb;
+begin
+  if source.dead_letter_queue is not null then
+    return query
+      select dead.id, known.queue_id, null::text
+      from postbag.queue as known
+      cross join unnest(dead_letter_ways.ids) as dead (id)
+      where known.name = source.dead_letter_queue collate "C" and known.name <> source.name and known.is_volatile = source.is_volatile;
+  elsif source.dead_letter_exchange = 'default'
+    or exists (select from postbag.exchange as known where known.name = source.dead_letter_exchange collate "C")
+  then
+    select
+      array_agg(message.message_id),
+      jsonb_agg(jsonb_build_object(
+        'routingKey', coalesce(source.dead_letter_routing_key, message.headers::jsonb ->> 'postbag-routing-key', source.name),
+        'headers', coalesce(message.headers::jsonb, '{}')
+      ))
+    into letter_ids, letters
+    from postbag.message
+    where message.ctid = any (places);
+    return query
+      select distinct letter_ids[way.number], known.queue_id, letters -> (way.number - 1) ->> 'routingKey'
+      from postbag.route(source.dead_letter_exchange, letters) as way
+      join postbag.queue as known on known.queue_id = way.queue_id
+      where known.queue_id <> source.queue_id and known.is_volatile = source.is_volatile
+        and case when known.is_endpoint then postbag.takes_dead_letter(known.queue_id, source.queue_id, letter_ids[way.number]) else true end
+      -- (As many copies as a publish may make. It is somebody's commit that pays for them.)
+      limit 100000;
+  end if;
+end
+$$;
+--! EndIncluded functions/dead_letter_ways.sql
+--! Included functions/deduplicate.sql
+/* postbag.deduplicate: per message the id of the first one sent with its dedupId within the window: its own (from `ids`) where it is
+ * the first or has none. Where the queue goes by content, the hash of its body is its dedupId, whatever the sender says; where the ids
+ * count per group, they are looked up in the message's own. Whoever inserts the dedup row first wins; others wait for that transaction, and win
+ * if it rolls back. The ids are taken in their sorted order, so two batches cannot deadlock over them; and in one statement, so that
+ * the planner has nothing to choose. */
+create or replace function postbag.deduplicate(target postbag.queue, messages jsonb, ids bigint[], now timestamptz)
+returns bigint[]
+language plpgsql
+as $$
+declare
+  first_ids bigint[];
+begin
+  with item as materialized (
+    select
+      case when target.dedup_scope = 'group' then coalesce(entry.message ->> 'group', '') else '' end as scope,
+      case
+        when target.dedup_by = 'content' then encode(sha256(convert_to(
+          concat(coalesce(entry.message ->> 'encoding', 'json'), ':', postbag.content_of(entry.message)), 'utf8'
+        )), 'hex')
+        else entry.message ->> 'dedupId'
+      end as dedup_id,
+      entry."position"
+    from jsonb_array_elements(messages) with ordinality as entry (message, "position")
+  ),
+  first as (
+    insert into postbag.dedup as known (queue_id, scope, dedup_id, message_id, expires_at)
+    select target.queue_id, item.scope, item.dedup_id, ids[min(item."position")], deduplicate.now + target.dedup_window
+    from item
+    where item.dedup_id is not null
+    group by item.scope, item.dedup_id
+    order by item.scope collate "C", item.dedup_id collate "C"
+    on conflict (queue_id, scope, dedup_id) do update set
+      message_id = case when known.expires_at <= deduplicate.now then excluded.message_id else known.message_id end,
+      expires_at = case when known.expires_at <= deduplicate.now then excluded.expires_at else known.expires_at end
+    returning known.scope, known.dedup_id, known.message_id
+  )
+  select array_agg(coalesce(first.message_id, ids[item."position"]) order by item."position")
+  into first_ids
+  from item
+  left join first on first.dedup_id = item.dedup_id and first.scope = item.scope;
+
+  -- About once per 256 messages, so that the deletion costs a send next to nothing.
+  if random() < cardinality(ids) / 256.0 and postbag.sees_commits() then
+    perform postbag.forget_dedup_ids(target.queue_id, deduplicate.now);
+  end if;
+  return first_ids;
+end
+$$;
+--! EndIncluded functions/deduplicate.sql
 --! Included functions/delete_exchange.sql
 /* postbag.delete_exchange: delete an exchange and its bindings, those from it and those to it; returns how many. PB010 if there is none of
  * that name; PB012 if an endpoint takes from it, and with if_unused if something is bound to it. Where it was an alternate, there is none from now on. Beside a publish
@@ -817,6 +1065,40 @@ begin
 end
 $$;
 --! EndIncluded functions/enable_endpoint.sql
+--! Included functions/explain_route.sql
+/* postbag.explain_route: where a message would go if it were published now, and why: the bindings that fit, and the turns to alternates, in
+ * the order in which they come about; without endpoints whose filter asks for other headers (for what it asks of a body, there is none).
+ * Nothing is sent. PB010 if there is no such exchange. */
+create or replace function postbag.explain_route(exchange text, routing_key text default '', headers jsonb default null)
+returns table (
+  at_exchange text, exchange_type text, binding_key text, binding_headers jsonb, header_match text, weight integer, queue text,
+  to_exchange text, alternate boolean
+)
+language plpgsql
+stable
+as $$
+begin
+  return query
+    select
+      coalesce(source.name, explain_route.exchange), coalesce(source.type, 'direct'), coalesce(binding.routing_key, target.name),
+      binding.headers, binding.header_match, binding.weight, target.name, next_exchange.name, way.is_alternate
+    from postbag.route(
+      explain_route.exchange,
+      jsonb_build_array(jsonb_build_object('routingKey', explain_route.routing_key, 'headers', coalesce(explain_route.headers, '{}')))
+    ) with ordinality as way (number, exchange_id, binding_id, queue_id, target_id, is_alternate, turn)
+    left join postbag.exchange as source on source.exchange_id = way.exchange_id
+    left join postbag.binding on binding.binding_id = way.binding_id
+    left join postbag.queue as target on target.queue_id = way.queue_id
+    left join postbag.exchange as next_exchange on next_exchange.exchange_id = way.target_id
+    where not exists (
+      select from postbag.endpoint
+      where endpoint.queue_id = way.queue_id
+        and not coalesce(explain_route.headers, '{}') @> coalesce(endpoint.filter -> 'headers', '{}')
+    )
+    order by way.turn;
+end
+$$;
+--! EndIncluded functions/explain_route.sql
 --! Included functions/fetch_reply.sql
 /* postbag.fetch_reply: the reply to a request, by the id that postbag.request gave; as often as one likes, until its time is over. One row:
  * state 'pending' while nobody has replied, then 'replied'. PB006 if no reply is awaited under this id (any more). Changes nothing, never
@@ -913,6 +1195,57 @@ begin
 end
 $$;
 --! EndIncluded functions/get_message.sql
+--! Included functions/hold_policies.sql
+/* postbag.hold_policies: until this transaction ends, nobody else changes policies, and no queue is created or replaced: who did so is
+ * waited for, and seen by every statement from then on. At repeatable read that would not be so; it is refused there (PB002). */
+create or replace function postbag.hold_policies(now timestamptz)
+returns void
+language plpgsql
+as $$
+begin
+  if not postbag.sees_commits() then
+    perform postbag.refuse('PB002', format(
+      'policies must be changed at the isolation level read committed, got %s: queues made meanwhile would be missed',
+      current_setting('transaction_isolation')
+    ));
+  end if;
+  update postbag.policy_change set changed_at = hold_policies.now;
+end
+$$;
+--! EndIncluded functions/hold_policies.sql
+--! Included functions/inbox.sql
+/* postbag.inbox: note that a consumer has seen a message; true the first time, false after that (for as long as `keep` says, up to a
+ * year). For a consumer whose work is in this database and whose queue is in another one: call it in the transaction of the work, and do the
+ * work only if it is true. Two transactions with the same message: the second waits for the first, and is the first if that rolls back. */
+create or replace function postbag.inbox(
+  consumer text, message_id text, keep interval default '7 days', now timestamptz default clock_timestamp()
+)
+returns boolean
+language plpgsql
+as $$
+declare
+  is_first boolean;
+begin
+  if inbox.keep is null or inbox.keep not between interval '1 s' and interval '31536000 s' then
+    perform postbag.refuse('PB002', format('keep must be between 1 and 31536000 seconds, got %s', coalesce(inbox.keep::text, 'null')));
+  end if;
+  insert into postbag.inbox as known (consumer, message_id, expires_at)
+  values (inbox.consumer, inbox.message_id, inbox.now + inbox.keep)
+  on conflict on constraint inbox_pkey do update set expires_at = excluded.expires_at where known.expires_at <= inbox.now;
+  is_first := found;
+  -- About once per 256 messages, so that the deletion costs a call next to nothing; not in a transaction with a snapshot of its own, where it could
+  -- fail for no reason of the caller's.
+  if is_first and random() < 1 / 256.0 and postbag.sees_commits() then
+    delete from postbag.inbox as known
+    where known.ctid = any (array(
+      select old.ctid from postbag.inbox as old
+      where old.expires_at < inbox.now - interval '1 hour' order by old.expires_at limit 1024 for update skip locked
+    ));
+  end if;
+  return is_first;
+end
+$$;
+--! EndIncluded functions/inbox.sql
 --! Included functions/last_volatile_id.sql
 /* postbag.last_volatile_id: the id that this session drew last with postbag.next_volatile_id. */
 create or replace function postbag.last_volatile_id()
@@ -1004,6 +1337,166 @@ begin
 end
 $$;
 --! EndIncluded functions/list_bindings.sql
+--! Included functions/lock_groups.sql
+/* postbag.lock_groups: hold the slots of these groups until the transaction ends, so that nobody else names a head in them.
+ * There are 16384 slots, and one lock beside them, which everybody holds in shared mode: who would need more than 512 slots takes that alone
+ * instead, because a default server has room for some 9000 locks, of all sessions together. Nobody else names a head for that moment. */
+create or replace function postbag.lock_groups(groups text[])
+returns void
+language plpgsql
+as $$
+declare
+  slots integer[];
+  is_locked boolean;
+begin
+  -- (Mostly it is one; an expression costs less than a statement.)
+  if cardinality(groups) = 1 then
+    is_locked := pg_advisory_xact_lock_shared(1886352384, 16384) is not null;
+    is_locked := pg_advisory_xact_lock(1886352384, hashtext(groups[1]) & 16383) is not null;
+    return;
+  end if;
+  slots := array(select distinct hashtext(named.group_key) & 16383 as slot from unnest(groups) as named (group_key) order by slot);
+  if cardinality(slots) > 512 then
+    perform pg_advisory_xact_lock(1886352384, 16384);
+  else
+    perform pg_advisory_xact_lock_shared(1886352384, 16384);
+    perform pg_advisory_xact_lock(1886352384, locked.slot) from unnest(slots) as locked (slot);
+  end if;
+end
+$$;
+--! EndIncluded functions/lock_groups.sql
+--! Included functions/make_room.sql
+/* postbag.make_room: refuse (PB004) a send for which a queue with a limit of length has no room, or drop its oldest messages.
+ *
+ * Counting is dear, so it is done only when needed. Ids come from one sequence, so no more messages can have been added since the last
+ * count than ids were drawn: while that leaves room, nothing is counted. Else a count counts as good for 20 times as long as it took,
+ * if it was of 10,000 messages or more. So the limit is exact for a queue of fewer, except for what other transactions have not committed
+ * yet; a longer one may exceed it by what is sent within that time. */
+create or replace function postbag.make_room(
+  target postbag.queue, messages jsonb, ids bigint[], first_ids bigint[], now timestamptz
+)
+returns void
+language plpgsql
+set enable_seqscan = off
+as $$
+declare
+  -- Duplicates take no room.
+  added constant bigint := (select count(*) from unnest(ids) with ordinality as given (id, place)
+    where first_ids is null or first_ids[given.place] = given.id);
+  added_bytes constant bigint := case when target.max_bytes is not null then (
+    select coalesce(sum(
+      case entry.message ->> 'encoding'
+        when 'base64' then octet_length(decode(entry.message ->> 'body', 'base64'))
+        else octet_length(postbag.content_of(entry.message))
+      end
+    ), 0)
+    from jsonb_array_elements(messages) with ordinality as entry (message, place)
+    where first_ids is null or first_ids[entry.place] = ids[entry.place]
+  ) else 0 end;
+  known postbag.tally;
+  over bigint;
+  over_bytes bigint;
+  -- How much must go at least.
+  due integer;
+  due_bytes bigint;
+  victims bigint[];
+  dropped_bytes bigint;
+  free_count bigint;
+  free_bytes bigint;
+begin
+  if added > target.max_messages or added_bytes > target.max_bytes then
+    perform postbag.refuse('PB003', format(
+      'messages must fit into queue "%s": it may hold %s, got %s', target.name,
+      concat_ws(' and ', target.max_messages || ' messages', target.max_bytes || ' bytes'),
+      concat_ws(' and ', added || ' messages', case when target.max_bytes is not null then added_bytes || ' bytes' end)
+    ));
+  end if;
+  select tally.* into known from postbag.tally where tally.queue_id = target.queue_id;
+  if target.max_bytes is null and not known.capped
+    and known.ready + known.leased + known.delayed + known.blocked + (ids[cardinality(ids)] - known.newest_id) <= target.max_messages
+  then
+    return;
+  end if;
+  known := postbag.count_messages(target, make_room.now, ids[1] - 1);
+  over := known.ready + known.leased + known.delayed + known.blocked + added - target.max_messages;
+  over_bytes := known.bytes + added_bytes - target.max_bytes;
+  if coalesce(over, 0) <= 0 and coalesce(over_bytes, 0) <= 0 then
+    return;
+  elsif target.overflow = 'reject' then
+    perform postbag.refuse('PB004', case
+      when over > 0 then format('queue "%s" is full: it may hold %s messages', target.name, target.max_messages)
+      else format('queue "%s" is full: it may hold %s bytes', target.name, target.max_bytes)
+    end);
+  end if;
+
+  -- The oldest that nobody owns, until both excesses are covered.
+  select array_agg(oldest.message_id), sum(oldest.size) into victims, dropped_bytes
+  from (
+    select
+      candidate.message_id, candidate.size,
+      row_number() over (order by candidate.message_id) as place,
+      sum(candidate.size) over (order by candidate.message_id) - candidate.size as size_before
+    from (
+      select
+        message.message_id,
+        case
+          when message.body_id is null then octet_length(coalesce(message.body, '')) + octet_length(coalesce(message.bytes, ''))
+          else postbag.shared_size(message.body_id)
+        end as size
+      from postbag.message
+      where message.queue_id = target.queue_id
+        and (message.dead_at is null or message.available_at < 'infinity' or message.group_position is not null)
+        and (message.leased_until is null or message.leased_until <= make_room.now)
+        -- (Else it takes no room: it is dead, or expired, and tidied up as that.)
+        and (message.expires_at is null or message.expires_at > make_room.now)
+      order by message.message_id
+      limit greatest(least(over, 1000), case when over_bytes > 0 then 1000 else 1 end)
+      for update skip locked
+    ) as candidate
+  ) as oldest
+  where oldest.place <= over or oldest.size_before < over_bytes;
+  -- (Where there is more than may be, because the limit was lowered, a send must not add to it.)
+  due := case when over > 0 then least(over, added) else 0 end;
+  due_bytes := case when over_bytes > 0 then least(over_bytes, added_bytes) else 0 end;
+  if victims is null or cardinality(victims) < due or dropped_bytes < due_bytes then
+    -- What others are dropping or acking at this moment makes room, too, when they commit.
+    select count(*), sum(free.size) into free_count, free_bytes
+    from (
+      select
+        case
+          when message.body_id is null then octet_length(coalesce(message.body, '')) + octet_length(coalesce(message.bytes, ''))
+          else postbag.shared_size(message.body_id)
+        end as size
+      from postbag.message
+      where message.queue_id = target.queue_id
+        and (message.dead_at is null or message.available_at < 'infinity' or message.group_position is not null)
+        and (message.leased_until is null or message.leased_until <= make_room.now)
+        and (message.expires_at is null or message.expires_at > make_room.now)
+      limit greatest(least(over, 1000), case when over_bytes > 0 then 1000 else 1 end)
+    ) as free;
+    if free_count < due or coalesce(free_bytes, 0) < due_bytes then
+      perform postbag.refuse('PB004', format(
+        'queue "%s" is full, and %s its messages are leased', target.name, case when free_count = 0 then 'all' else 'too many of' end
+      ));
+    elsif victims is null then
+      return;
+    end if;
+  end if;
+  perform postbag.bury(target, victims, 'overflow', make_room.now);
+  -- What is gone must not be dropped again for as long as the count is taken for fresh.
+  if not postbag.sees_commits() then
+    return;
+  end if;
+  update postbag.tally
+  set
+    ready = tally.ready - cardinality(victims),
+    bytes = greatest(tally.bytes - greatest(over_bytes, 0), 0)
+  where tally.queue_id = (
+    select held.queue_id from postbag.tally as held where held.queue_id = target.queue_id for update skip locked
+  );
+end
+$$;
+--! EndIncluded functions/make_room.sql
 --! Included functions/message_of.sql
 /* postbag.message_of: a message as postbag.send_batch and postbag.publish_batch take it, of the arguments of a function that sends one. Only what was
  * given is in it, because the short ways are for messages with a body and a type. (Headers as they are: that a null among them is refused.) */
@@ -1101,14 +1594,14 @@ begin
     select
       target.queue_id,
       copy.new_id,
-      case when gone.group_key is null or target.delivery_order = 'lifo' then move_dead.now else 'infinity' end,
+      case when own.group_key is null or target.delivery_order = 'lifo' then move_dead.now else 'infinity' end,
       gone.sent_at, least(gone.priority, target.top_priority), gone.encoding, gone.type, gone.content_type,
       case
         when copy.routing_key is null then gone.headers::jsonb
         else postbag.published_headers(gone.headers::jsonb, source.dead_letter_exchange, copy.routing_key)
       end,
-      gone.last_error, gone.group_key,
-      case when gone.group_key is not null and target.delivery_order = 'fifo' then nextval('postbag.message_id') end,
+      gone.last_error, own.group_key,
+      case when own.group_key is not null and target.delivery_order = 'fifo' then nextval('postbag.message_id') end,
       move_dead.now + target.ttl, move_dead.now + target.ttl, move_dead.now,
       postbag.with_death(
         gone.deaths, source.name, reason, gone.last_error, gone.attempts, move_dead.now,
@@ -1123,6 +1616,7 @@ begin
     from gone
     join placed as copy on copy.message_id = gone.message_id
     join postbag.queue as target on target.queue_id = copy.queue_id
+    cross join lateral (select case when target.is_one_group then 'endpoint' else gone.group_key end as group_key) as own
     left join shared on shared.message_id = gone.message_id
     order by gone.group_position nulls last, gone.message_id
     returning message.queue_id, message.message_id, message.group_key, message.group_position
@@ -1142,6 +1636,37 @@ begin
 end
 $$;
 --! EndIncluded functions/move_dead.sql
+--! Included functions/name_heads.sql
+/* postbag.name_heads: the short way of functions/apply_group_changes.sql for an ack that is the whole transaction: the heads of these groups are
+ * gone, and nothing is to be done before the commit, so the next ones are named at once, without a note and a trigger. True if they were.
+ *
+ * The groups' locks are taken in ascending order, as at commit, and held until it. So what calls this must be the last thing that its transaction
+ * does. A receive, with which an ack goes along, is not: its rows are on their way to the client before the commit, and a client that does not
+ * read them would keep others from these groups. */
+create or replace function postbag.name_heads(source_id bigint, groups text[], now timestamptz)
+returns boolean
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  if not postbag.sees_commits()
+    or not has_table_privilege('postbag.message'::regclass, 'update')
+    or not has_table_privilege('postbag.group_pending'::regclass, 'insert')
+  then
+    return false;
+  end if;
+  perform postbag.lock_groups(array(select source_id || ':' || headless.group_key from unnest(groups) as headless (group_key)));
+  perform postbag.order_groups(source_id, groups, null, name_heads.now);
+  return true;
+end
+$$;
+--! EndIncluded functions/name_heads.sql
 --! Included functions/next_available_at.sql
 /* postbag.next_available_at: when a receive from a queue may find something, if nobody sends, settles or configures anything: at `now` or
  * before if there is something (or if it cannot be told cheaply), later when a delay or a lease ends, or a limit is no longer reached; null
@@ -1342,6 +1867,37 @@ begin
 end
 $$;
 --! EndIncluded functions/note_health.sql
+--! Included functions/note_look.sql
+/* postbag.note_look: note when this session looks back the next time, after a look back that began at `started`
+ * (functions/receive_in_full.sql, where `look` is explained): a near one, or a full one, which is announced to the others if it took long. */
+create or replace function postbag.note_look(
+  source_id bigint, top_priority integer, look bigint[], is_full boolean, started timestamptz, now timestamptz
+)
+returns void
+language plpgsql
+as $$
+declare
+  now_us constant bigint := postbag.microseconds(note_look.now);
+  took_us constant bigint := postbag.microseconds(clock_timestamp()) - postbag.microseconds(started);
+  expensive_us constant bigint := 2000;
+  longest_near_pause_us constant bigint := 1000000;
+  first_pause_us constant bigint := 100000;
+  longest_pause_us constant bigint := 60000000;
+begin
+  look[2] := now_us + least(20 * took_us, longest_near_pause_us);
+  if is_full then
+    look[4] := took_us;
+    look[5] := least(20 * took_us, greatest(4 * look[5], first_pause_us), longest_pause_us);
+    look[3] := now_us + look[5];
+    -- (In a transaction with a snapshot of its own, writing that row could fail for no reason of the caller's.)
+    if took_us >= expensive_us and postbag.sees_commits() then
+      perform postbag.announce_sweep(source_id, note_look.top_priority, look[3], look[5]);
+    end if;
+  end if;
+  perform set_config('postbag.look_' || source_id % 256, array_to_string(look, ':'), false);
+end
+$$;
+--! EndIncluded functions/note_look.sql
 --! Included functions/outbox_trigger.sql
 /* postbag.outbox_trigger: what a statement changes in a table is sent to a queue, in the statement's transaction: one message per row, in the
  * order in which the rows were changed; all of them, or the statement fails. postbag.send_changes makes its triggers; by hand:
@@ -1767,7 +2323,7 @@ begin
     );
     return;
   end if;
-  if current_setting('transaction_isolation') = 'read committed' and current_setting('transaction_read_only') = 'off' then
+  if postbag.sees_commits() and current_setting('transaction_read_only') = 'off' then
     perform postbag.tidy(source, 1000, redrive.now);
   end if;
   perform postbag.check_redrive(source, redrive.ids, redrive.target, redrive.headers, redrive.reason, redrive.max_messages, redrive.rate);
@@ -2382,6 +2938,15 @@ begin
 end
 $$;
 --! EndIncluded functions/search.sql
+--! Included functions/sees_commits.sql
+/* postbag.sees_commits: whether each statement of this transaction sees what others have committed before it; not where the transaction has a snapshot
+ * of its own. (To Postgres read uncommitted is read committed, and is called as it was asked for.) */
+create or replace function postbag.sees_commits()
+returns boolean
+language sql
+stable
+return current_setting('transaction_isolation') in ('read committed', 'read uncommitted');
+--! EndIncluded functions/sees_commits.sql
 --! Included functions/send.sql
 /* postbag.send: put one message into a queue, in the caller's transaction; returns its id, or the id of the first message sent with
  * the same dedup_id. `select postbag.send('orders', '{"id": 1}', delay => '5 s')`. What the values mean: postbag.send_batch. */
@@ -2427,7 +2992,8 @@ $$;
  *   body          any JSON value; with encoding 'text' or 'base64' a string
  *   json          instead of body: JSON in a string, kept byte for byte (a body is kept as Postgres prints jsonb)
  *   encoding      'json' (default) | 'text' | 'base64'
- *   type, contentType, headers {name: string}, priority 0 – the queue's max_priority
+ *   type, contentType, headers {name: string; those that say where a published message came from are left out}
+ *   priority      0 – the queue's max_priority
  *   delaySeconds 0 – 31536000, or availableAt (a time at most a year ahead)
  *   ttlSeconds    0.001 – 31536000, from its availability on
  *   group         1 – 128 characters: see functions/apply_group_changes.sql
@@ -2533,7 +3099,8 @@ begin
       get diagnostics stored = row_count;
     end if;
     if stored = 0 then
-      return query select * from postbag.send_in_full(send_batch.queue, send_batch.messages, send_batch.now, send_batch.alone);
+      return query
+        select * from postbag.send_in_full(send_batch.queue, postbag.without_origin(send_batch.messages), send_batch.now, send_batch.alone);
       return;
     end if;
   end if;
@@ -2749,6 +3316,108 @@ begin
 end
 $$;
 --! EndIncluded functions/send_reply.sql
+--! Included functions/send_to_groups.sql
+/* postbag.send_to_groups: the short way of postbag.send_batch for messages that all have a group, where that is the whole transaction. Then
+ * their places need not be decided when it commits (functions/apply_group_changes.sql), because it commits right after: the groups are locked
+ * first, what is sent stands behind all that others have committed, and the first in an empty line is its head at once.
+ *
+ * Brings nothing, and has done nothing, where that cannot be: the messages have more than a body, a type and a group; a group of the queue
+ * waits for its head; the session has done something before in this transaction, or has yet to tidy in this second (so who holds groups
+ * waits for nothing more); the snapshot is the transaction's own; the role may not look at messages. */
+create or replace function postbag.send_to_groups(target_id bigint, delay interval, messages jsonb, now timestamptz)
+returns table (id text, duplicate boolean)
+language plpgsql
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+-- (Whose cost would look high enough to compile.)
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  sent record;
+begin
+  if pg_current_xact_id_if_assigned() is not null
+    or not postbag.sees_commits()
+    or not has_table_privilege('postbag.message', 'select')
+    or jsonb_array_length(messages) > 1000
+  then
+    return;
+  end if;
+  select
+    array_agg(distinct target_id || ':' || (given.message ->> 'group')) as groups,
+    bool_and(
+      case
+        when jsonb_typeof(given.message) = 'object'
+          then given.message ?| '{json,body}' and given.message - '{json,body,type,group}'::text[] = '{}'
+            and length(coalesce(given.message ->> 'group', '')) between 1 and 128
+        else false
+      end
+    ) as are_plain,
+    -- (A fair queue lets a delayed message wait for itself, a lifo queue takes no groups.)
+    exists (
+      select from postbag.queue as known
+      where known.queue_id = target_id and known.delivery_order = 'fifo'
+        and (known.group_mode = 'ordered' or known.delay = interval '0 s')
+        and not exists (select from postbag.group_pending as pending where pending.queue_id = target_id)
+    ) as are_in_line
+  into sent
+  from jsonb_array_elements(messages) as given (message);
+  if sent.are_plain is not true or not sent.are_in_line then
+    return;
+  end if;
+
+  perform postbag.lock_groups(sent.groups);
+  return query
+    insert into postbag.message (
+      queue_id, message_id, available_at, sent_at, encoding, type, group_key, group_position, due_at, body
+    )
+    select
+      target_id, placed.message_id,
+      case when placed.is_head then send_to_groups.now + send_to_groups.delay else 'infinity' end,
+      send_to_groups.now, 'json',
+      case
+        when length(placed.message ->> 'type') not between 1 and 255 then postbag.break_rule('message_type_is_at_most_255_characters')
+        else placed.message ->> 'type'
+      end,
+      placed.group_key,
+      case when placed.is_head then 0 else placed.message_id end,
+      case when not placed.is_head then send_to_groups.now + send_to_groups.delay end,
+      case
+        when octet_length(coalesce(placed.message ->> 'json', (placed.message -> 'body')::text)) > 1048576
+          then postbag.break_rule('message_body_is_at_most_1_mib')
+        else coalesce((placed.message ->> 'json')::json::text, (placed.message -> 'body')::text, 'null')
+      end
+    from (
+      select
+        nextval('postbag.message_id') as message_id, entry.message, entry.group_key,
+        -- (A line that has its head is told by that one entry of the index; only without it the line itself is looked for.)
+        entry.turn = 1 and case
+          when exists (
+            select from postbag.message
+            where message.queue_id = target_id and message.group_key = entry.group_key and message.group_position = 0
+          ) then false
+          else (
+            select message.group_position
+            from postbag.message
+            where message.queue_id = target_id and message.group_key = entry.group_key and message.group_position is not null
+            order by message.group_position
+            limit 1
+          ) is null
+        end as is_head
+      from (
+        select
+          given.message, given.message ->> 'group' as group_key, given."position",
+          row_number() over (partition by given.message ->> 'group' order by given."position") as turn
+        from jsonb_array_elements(messages) with ordinality as given (message, "position")
+        order by given."position"
+      ) as entry
+      offset 0
+    ) as placed
+    returning currval('postbag.message_id')::text, false;
+end
+$$;
+--! EndIncluded functions/send_to_groups.sql
 --! Included functions/set_endpoint.sql
 /* postbag.set_endpoint: create an endpoint, or replace the whole configuration of the one that has this name, but its secrets, if none are given.
  * From now on, what is published to `exchange` with a routing key that one of the event types fits is delivered to the URL.
@@ -2956,6 +3625,26 @@ begin
 end
 $$;
 --! EndIncluded functions/settle_deliveries.sql
+--! Included functions/settle_pending.sql
+/* postbag.settle_pending: ask for heads, at the end of this transaction, in groups that another transaction left without one. Whose role may have
+ * nothing to do with groups has none. */
+create or replace function postbag.settle_pending(source_id bigint, now timestamptz)
+returns void
+language plpgsql
+as $$
+begin
+  if not has_table_privilege('postbag.group_change', 'insert') or not has_table_privilege('postbag.group_pending', 'select') then
+    return;
+  end if;
+  insert into postbag.group_change (queue_id, groups, changed_at)
+  select source_id, array_agg(distinct waiting.group_key), settle_pending.now
+  from (
+    select pending.group_key from postbag.group_pending as pending where pending.queue_id = source_id limit 1000
+  ) as waiting
+  having count(*) > 0 and postbag.sees_commits();
+end
+$$;
+--! EndIncluded functions/settle_pending.sql
 --! Included functions/sharable_body.sql
 /* postbag.sharable_body: the body of a message to publish, as a row of postbag.body has it, if it is one that pays to be stored once for several copies
  * (JSON or text from postbag.least_shared on); else null. Any body, if it is to be kept: bytes as base64. */
@@ -2984,6 +3673,37 @@ begin
 end
 $$;
 --! EndIncluded functions/sharable_body.sql
+--! Included functions/takes_dead_letter.sql
+/* postbag.takes_dead_letter: whether the filter of an endpoint, if it has one, lets a message of another queue through, as it would if that was published
+ * now. (A function of its own, so that roles without a right to look at endpoints need none where there are none.) */
+create or replace function postbag.takes_dead_letter(endpoint_id bigint, source_id bigint, letter_id bigint)
+returns boolean
+language plpgsql
+stable
+set enable_seqscan = off
+as $$
+declare
+  filter jsonb;
+  letter record;
+begin
+  select endpoint.filter into filter from postbag.endpoint where endpoint.queue_id = endpoint_id;
+  if filter is null then
+    return true;
+  end if;
+  select
+    message.headers::jsonb - '{postbag-exchange,postbag-routing-key}'::text[] as headers,
+    case when filter ? 'body' then jsonb_build_object(
+      case message.encoding when 'json' then 'json' else 'body' end,
+      case when message.body is null then postbag.body_of(message.bytes, message.body_id) else message.body::text end
+    ) end as content
+  into letter
+  from postbag.message
+  where message.queue_id = source_id and message.message_id = letter_id
+  limit 1;
+  return postbag.passes_filter(filter, letter.headers, postbag.content_as_jsonb(letter.content));
+end
+$$;
+--! EndIncluded functions/takes_dead_letter.sql
 --! Included functions/tick.sql
 /* postbag.tick: what postbag.is_counted leaves to do once a second (by the caller's clock): write down, for the statistics, what this
  * session counted in the second before, and see to the queue's being tidied (functions/tidy_now_and_then.sql), so that removing what has expired
@@ -3027,6 +3747,53 @@ begin
 end
 $$;
 --! EndIncluded functions/tick.sql
+--! Included functions/tidy_now_and_then.sql
+/* postbag.tidy_now_and_then: what a session does for a queue in the first call of each second: have it tidied at the end of the transaction
+ * (functions/tidy_at_commit.sql), if there is something to tidy. It looks at 20 queues a second at most, so that a session that goes through
+ * thousands of them does not do little else. Dead rows that a held snapshot keeps make a look long; then it pauses for 5,000 times as
+ * long, a minute at most, and for two seconds after the first such look, which may have been slow for another reason. Not in a transaction with
+ * a snapshot of its own, where tidying could fail for no reason of the caller's. */
+create or replace function postbag.tidy_now_and_then(source_id bigint, now timestamptz)
+returns void
+language plpgsql
+as $$
+declare
+  second constant bigint := date_part('epoch', tidy_now_and_then.now)::bigint;
+  setting constant text := 'postbag.tidied_' || source_id % 1024;
+  -- "queue_id:second of the last call:when to look again:pause before that, in seconds"
+  noted text := current_setting(setting, true);
+  -- "second:xxx": how often this session looked in it.
+  looks text := current_setting('postbag.looks', true);
+  note bigint[];
+  started timestamptz;
+begin
+  if starts_with(noted, source_id || ':') then
+    if starts_with(noted, source_id || ':' || second || ':') then
+      return;
+    end if;
+    note := postbag.remembered(setting);
+  end if;
+  if starts_with(looks, second || ':') is not true then
+    looks := second || ':';
+  end if;
+  -- (A due time beyond the longest pause means that the clock was set back.)
+  if coalesce(note[3], 0) not between second + 1 and second + 60
+    and length(looks) < length(second::text) + 21
+    and postbag.sees_commits()
+    and has_table_privilege('postbag.group_change'::regclass, 'insert')
+  then
+    looks := set_config('postbag.looks', looks || 'x', false);
+    started := clock_timestamp();
+    if postbag.is_untidy(source_id, tidy_now_and_then.now) then
+      insert into postbag.group_change (queue_id, groups, tidies, changed_at) values (source_id, '{}', true, tidy_now_and_then.now);
+    end if;
+    note[4] := least(floor(5000 * date_part('epoch', clock_timestamp() - started)), greatest(4 * note[4], 2), 60);
+    note[3] := second + note[4];
+  end if;
+  noted := set_config(setting, format('%s:%s:%s:%s', source_id, second, coalesce(note[3], 0), coalesce(note[4], 0)), false);
+end
+$$;
+--! EndIncluded functions/tidy_now_and_then.sql
 --! Included functions/wake.sql
 /* postbag.wake: something may be available in a queue now, or earlier than was known: notify who waits for it, when this transaction
  * commits. If nobody waits, which is nearly always, nothing is notified: commits that notify wait for each other.
@@ -3063,4 +3830,30 @@ as $$
   select hashtext(case when starts_with(queue collate "C", 'webhooks.') then '~webhooks' else queue collate "C" end) & 1023
 $$;
 --! EndIncluded functions/wake_slot.sql
+--! Included functions/without_origin.sql
+/* postbag.without_origin: messages to be sent, without the headers that say by which exchange and routing key one came (functions/published_headers.sql):
+ * only a publish says that. A dead letter goes on by its routing key, to queues to which its sender may have no right to send. */
+create or replace function postbag.without_origin(messages jsonb)
+returns jsonb
+language plpgsql
+immutable
+as $$
+begin
+  if messages @? '$[*].headers ? (exists(@."postbag-exchange") || exists(@."postbag-routing-key"))' then
+    return (
+      select jsonb_agg(
+        case
+          when jsonb_typeof(given.message -> 'headers') = 'object'
+            then given.message || jsonb_build_object('headers', (given.message -> 'headers') - '{postbag-exchange,postbag-routing-key}'::text[])
+          else given.message
+        end
+        order by given.place
+      )
+      from jsonb_array_elements(messages) with ordinality as given (message, place)
+    );
+  end if;
+  return messages;
+end
+$$;
+--! EndIncluded functions/without_origin.sql
 select postbag.make_volatile_twins();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDatabase } from '../support/database.ts'
+import { newEndpoint } from '../support/sql-endpoints.ts'
 import { bind, newExchange, publishBatch } from '../support/sql-exchanges.ts'
 import { planNodes, readsOf } from '../support/sql-plans.ts'
 import { at, bodies, call, newQueue, on, only, type QueueConfig, receipts } from '../support/sql-verbs.ts'
@@ -223,6 +224,63 @@ test('a group stays a group, in order, in each queue', async () => {
     assert.deepEqual(states, ['1 ready', '2 ready', '3 blocked', '4 blocked'])
     assert.deepEqual(bodies(await on(await db.connect(), target).receive(4, { now: at(20) })).sort(), [1, 2, 3, 4])
   }
+})
+
+test('who sends does not say by which routing key his dead letter goes on, nor where it came from', async () => {
+  const target = await newQueue(pool)
+  const exchange = await newExchange(pool, 'fanout')
+  await bind(pool, exchange, { queue: target })
+  for (const durability of ['full', 'volatile'] as const) {
+    const queue = await newQueue(pool, { dead_letter_exchange: 'default', durability })
+    const headers = { 'postbag-routing-key': target, 'postbag-exchange': 'secret', own: 'h' }
+    await on(pool, queue).sendBatch([{ body: 1, headers }, { body: 2 }, { body: 3, headers }], { now: at(0) })
+
+    const got = (await waiting(queue)).map(({ body, headers: kept }) => [body, kept])
+    assert.deepEqual(got, [
+      ['1', { own: 'h' }],
+      ['2', null],
+      ['3', { own: 'h' }],
+    ])
+    await rejectAll(queue)
+    assert.deepEqual(await bodiesIn(target), [])
+  }
+})
+
+test('filters of endpoints count for dead letters, and strict order holds for them', async () => {
+  const mine = { headers: { tenant: 'mine' }, body: { paid: true } }
+  const { endpoint, exchange } = await newEndpoint(pool, { filter: mine, ordering: 'endpoint' })
+  const queue = await newQueue(pool, { dead_letter_exchange: exchange, dead_letter_routing_key: 'failed' })
+  const headers = { tenant: 'mine' }
+  await on(pool, queue).sendBatch(
+    [
+      { body: { paid: true, n: 1 }, headers },
+      { body: { paid: true }, headers: { tenant: 'other' } },
+      { body: { paid: false }, headers },
+      { body: { paid: true, n: 2 }, headers, group: 'g' },
+      { body: 'text', encoding: 'text', headers },
+      { body: 'Ynl0ZXM=', encoding: 'base64', headers },
+    ],
+    { now: at(0) },
+  )
+
+  await rejectAll(queue)
+
+  const states = (await waiting(`webhooks.${endpoint}`)).map(({ body, group_key, state }) => [
+    JSON.parse(body).n,
+    group_key,
+    state,
+  ])
+  assert.deepEqual(states, [
+    [1, 'endpoint', 'ready'],
+    [2, 'endpoint', 'blocked'],
+  ])
+  assert.deepEqual(
+    (await on(pool, queue).peek(9, { now: at(20) })).map(({ state }) => state),
+    Array(4).fill('dead'),
+  )
+  const explained = async (given: object) =>
+    (await call(pool, 'explain_route', { exchange, routing_key: 'failed', headers: given })).length
+  assert.deepEqual([await explained(headers), await explained({ tenant: 'other' })], [1, 0])
 })
 
 test('a redrive brings each copy back to where it came from', async () => {

@@ -68,6 +68,34 @@ test('a receive that finds such a group, in a transaction that stays open, keeps
   assert.deepEqual(await drained(other, queue, 200), ['a1', 'a2'])
 })
 
+test('at read uncommitted, which is read committed, a group goes on, and what is due is tidied', async () => {
+  const queue = await newQueue(pool)
+  const session = await db.connect()
+  await session.query(`set default_transaction_isolation = 'read uncommitted'`)
+  await on(session, queue).send('dead', { ttl: '1 s', now: at(0) })
+  await on(session, queue).sendBatch(parcels('a1'), { now: at(0) })
+  await on(session, queue).sendBatch(parcels('a2'), { now: at(0) })
+
+  assert.deepEqual(await drained(session, queue, 100), ['a1', 'a2'])
+  assert.equal((await session.query('select from postbag.group_pending')).rows.length, 0)
+  assert.deepEqual(await on(pool, queue).peek(9, { now: at(0) }), [])
+})
+
+test('a transaction that applies its constraints at once names the heads that others left', async () => {
+  const queue = await newQueue(pool)
+  const left = await db.connect()
+  await left.query('begin isolation level repeatable read')
+  await on(left, queue).sendBatch(parcels('a1'), { now: at(0) })
+  await left.query('commit')
+  const session = await db.connect()
+  await session.query('begin; set constraints all immediate')
+
+  await on(session, queue).send('sent', { now: at(2) })
+  await session.query('commit')
+
+  assert.deepEqual(bodies(await on(pool, queue).receive(9, { now: at(2) })).sort(), ['a1', 'sent'])
+})
+
 test('a transaction that applies its constraints at once leaves the same lines', async () => {
   const queue = await newQueue(pool)
   const session = await db.connect()
