@@ -5,15 +5,19 @@
  *  2. What came of them is gathered for a moment, and settled in one statement for all (settle_deliveries.sql). So a delivery costs a small
  *     part of two statements.
  *  3. A database that is away for a moment is told again, until the leases end. What it had settled, though its answer got lost, stays as it
- *     is, by the receipts. Meanwhile little more is claimed, as the results are kept here.
+ *     is, by the receipts. Meanwhile little more is claimed, as the results are kept here. So it is with what the database undid (it took
+ *     longer than it may, or met a lock), but in smaller batches, and after the others, so that one that is locked for long keeps none from it.
  *  4. Who dies leaves leases, which end: somebody delivers once more. */
 import { type Clock, databaseClock } from '../clock.ts'
-import type { Executor } from '../db/call.ts'
+import { asUndone, type Executor } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import { createBell } from './bell.ts'
 import { type DeliverOptions, deliver } from './deliver.ts'
 import { claimDeliveries, type Delivery, leaseMarginMillis, type Result, settleDeliveries } from './deliveries.ts'
 import { createPlaces } from './places.ts'
+
+/** Most results that are settled in one statement. */
+const maxBatch = 1000
 
 export interface RoundOptions extends DeliverOptions {
   readonly executor: Executor
@@ -88,9 +92,10 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
     const { kept } = lane
     await pause(gatherMillis)
     while (kept.length > 0) {
-      const batch = kept.slice(0, 1000)
-      const unsettled = await settleBatch(batch)
-      kept.splice(0, batch.length, ...unsettled)
+      const batch = kept.slice(0, lane.most)
+      const unsettled = await settleBatch(lane, batch)
+      kept.splice(0, batch.length)
+      kept.push(...unsettled)
       lane.isHeldUp = unsettled.length > 0
       ended.ring()
       if (lane.isHeldUp) await createBell().rest(againMillis, stopping, 0)
@@ -100,18 +105,21 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
   }
 
   /** Those that are to be settled again. What cannot be settled (its endpoint is just being deleted) does not keep the others from it. */
-  async function settleBatch(batch: readonly Kept[]): Promise<readonly Kept[]> {
+  async function settleBatch(lane: Lane, batch: readonly Kept[]): Promise<readonly Kept[]> {
     try {
       const results = batch.map(({ result }) => result)
       await settleDeliveries(executor, results, clock())
+      lane.most = Math.min(lane.most * 2, maxBatch)
       return []
     } catch (error) {
-      const isAway = error instanceof QueueError && error.code === 'database_unavailable'
-      if (isAway || batch.length === 1) onError?.(error)
+      const half = Math.ceil(batch.length / 2)
+      const undone = asUndone(error)
+      if (undone) lane.most = Math.max(Math.floor(batch.length / 2), 1)
+      const isAway = undone || (error instanceof QueueError && error.code === 'database_unavailable')
+      if (isAway || batch.length === 1) onError?.(undone ?? error)
       if (isAway) return batch.filter(canWait)
       if (batch.length === 1) return []
-      const half = Math.ceil(batch.length / 2)
-      return [...(await settleBatch(batch.slice(0, half))), ...(await settleBatch(batch.slice(half)))]
+      return [...(await settleBatch(lane, batch.slice(0, half))), ...(await settleBatch(lane, batch.slice(half)))]
     }
   }
 
@@ -167,6 +175,8 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
 /** Results that are gathered, and settled one batch after the other. */
 interface Lane {
   readonly kept: Kept[]
+  /** Most results of the next batch: half of the last one, if the database undid that. */
+  most: number
   /** The database was away when they were last settled. */
   isHeldUp: boolean
   settling: Promise<void> | undefined
@@ -178,6 +188,6 @@ interface Kept {
   readonly leasedUntil: number
 }
 
-const createLane = (): Lane => ({ kept: [], isHeldUp: false, settling: undefined })
+const createLane = (): Lane => ({ kept: [], most: maxBatch, isHeldUp: false, settling: undefined })
 
 const pause = (millis: number) => new Promise<void>((resolve) => setTimeout(resolve, millis))

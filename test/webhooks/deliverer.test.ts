@@ -386,6 +386,84 @@ test('an endpoint that is deleted while what came of its deliveries is settled d
   )
 })
 
+test('what the database has no time to settle is settled in smaller batches, and no delivery is made again', async () => {
+  const world = await newWorld()
+  const [session, blocker] = await Promise.all([world.connect(), world.connect()])
+  const names = Array.from({ length: 8 }, (_, index) => `e${index}`)
+  const answering = Promise.withResolvers<void>()
+  const receiver = await newReceiver((_, response) => void answering.promise.then(() => response.end()))
+  for (const name of names) await world.endpoint(name, receiver.url)
+  await world.publish({ body: 1 })
+  const { executor, settled } = settling(world.pool, session)
+  const noted = async () => (await world.pool.query('select from postbag.attempt')).rowCount
+  const errors: { code?: string; message: string }[] = []
+
+  const drained = world
+    .deliverer({ executor, onError: (error: Error) => errors.push(error), gatherMillis: 200, againMillis: 5 })
+    .drain()
+  await until('all requests', async () => (receiver.got.length === 8 ? true : undefined))
+  await blocker.query('begin; lock table postbag.attempt')
+  await session.query(`set statement_timeout = '100ms'`)
+  answering.resolve()
+  await until('batches that are undone', async () => (errors.length >= 5 ? true : undefined))
+  await session.query('set statement_timeout = 0')
+  await blocker.query('rollback')
+  await drained
+
+  assert.deepEqual([await world.deliverAt(200), receiver.got.length], [0, 8])
+  assert.equal(await noted(), 8)
+  for (const { code, message } of errors) {
+    assert.equal(code, 'database_unavailable')
+    assert.match(message, /\(statement_timeout\): nothing was changed/)
+  }
+  for (const [index, { size, isDone }] of settled.entries()) {
+    const next = settled[index + 1]?.size ?? 0
+    assert.ok(next <= (isDone ? size * 2 : Math.max(size / 2, 1)), settled.map(({ size }) => size).join())
+  }
+})
+
+test('one delivery that is locked for long does not keep what came of others from being settled', async () => {
+  const world = await newWorld()
+  const [session, blocker] = await Promise.all([world.connect(), world.connect()])
+  const names = Array.from({ length: 8 }, (_, index) => `e${index}`)
+  const answering = Promise.withResolvers<void>()
+  const receiver = await newReceiver((_, response) => void answering.promise.then(() => response.end()))
+  for (const name of names) await world.endpoint(name, receiver.url)
+  await world.publish({ body: 1 })
+  await session.query(`set lock_timeout = '50ms'`)
+  const { executor } = settling(world.pool, session)
+  const noted = async () => (await world.pool.query('select from postbag.attempt')).rowCount
+
+  const drained = world.deliverer({ executor, onError: () => {}, gatherMillis: 200, againMillis: 5 }).drain()
+  await until('all requests', async () => (receiver.got.length === 8 ? true : undefined))
+  await blocker.query('begin; select from postbag.message order by message_id limit 1 for update')
+  answering.resolve()
+  await until('the others', async () => ((await noted()) === 7 ? true : undefined))
+  await blocker.query('rollback')
+  await drained
+
+  assert.deepEqual([await world.deliverAt(200), receiver.got.length], [0, 8])
+  assert.equal(await noted(), 8)
+})
+
+/** The database, of which a session settles: how many results each settling had, and whether it was done. */
+function settling(pool: Executor, session: Executor) {
+  const settled: { readonly size: number; isDone: boolean }[] = []
+  return {
+    settled,
+    executor: {
+      async query(text: string, values: unknown[]) {
+        if (!text.includes('settle')) return pool.query(text, values)
+        const one = { size: JSON.parse(String(values[0])).length, isDone: false }
+        settled.push(one)
+        const answer = await session.query(text, values)
+        one.isDone = true
+        return answer
+      },
+    },
+  }
+}
+
 /** The database, over a connection that breaks whenever something is settled: so often, or always, once that begins. */
 function breaking(pool: Executor, times = Infinity, begins = () => true) {
   const errors: unknown[] = []
