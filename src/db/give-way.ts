@@ -15,6 +15,9 @@ const pauseMillis = 500
 /** After how long it is given up, in milliseconds. */
 const longestMillis = 120_000
 
+/** For a statement that may take long, whatever the pool says of its answers: as long as a timer can be. */
+export const unhurried = { query_timeout: 2 ** 31 - 1 }
+
 /** A lock was not to be had in time, or there was a deadlock all the same. */
 const inTheWay = /^(55P03|40P01)$/
 
@@ -40,17 +43,20 @@ export async function givingWay<T>(
   patience = longestMillis,
 ): Promise<T> {
   const { client, giveBack } = await borrow(pool)
+  let isStuck = false
   try {
     for (const end = performance.now() + patience; ; await sleep(pauseMillis)) {
       try {
         return await inTransaction(client, lock, change)
       } catch (error) {
-        if (!inTheWay.test((error as { code?: string }).code ?? '')) throw error
+        isStuck = !(await isRolledBack(client))
+        if (isStuck || !inTheWay.test((error as { code?: string }).code ?? '')) throw error
         if (performance.now() > end) throw await blocked(client, patience, error)
       }
     }
   } finally {
-    giveBack()
+    // (Whoever got it next would go on in this transaction, and lose what he does.)
+    giveBack(isStuck)
   }
 }
 
@@ -59,18 +65,21 @@ async function inTransaction<T>(
   lock: bigint,
   change: (client: pg.ClientBase) => Promise<T>,
 ): Promise<T> {
-  try {
-    await client.query('begin')
-    await client.query('set local statement_timeout = 0')
-    await client.query('select pg_advisory_xact_lock($1)', [lock.toString()])
-    await client.query(`set local lock_timeout = '${lockTimeout}'`)
-    const result = await change(client)
-    await client.query('commit')
-    return result
-  } catch (error) {
-    await client.query('rollback').catch(() => {})
-    throw error
-  }
+  await client.query('begin')
+  await client.query('set local statement_timeout = 0')
+  await client.query({ text: 'select pg_advisory_xact_lock($1)', values: [lock.toString()], ...unhurried })
+  await client.query(`set local lock_timeout = '${lockTimeout}'`)
+  const result = await change(client)
+  await client.query('commit')
+  return result
+}
+
+/** Whether it could be: not if the connection is lost, or still at work on what was given up. */
+function isRolledBack(client: pg.ClientBase): Promise<boolean> {
+  return client.query('rollback').then(
+    () => true,
+    () => false,
+  )
 }
 
 async function blocked(client: pg.ClientBase, patience: number, cause: unknown): Promise<QueueError> {

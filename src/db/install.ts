@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { QueueError } from '../errors.ts'
-import { givingWay } from './give-way.ts'
+import { givingWay, unhurried } from './give-way.ts'
 
 export interface Migration {
   readonly number: number
@@ -76,7 +76,7 @@ export function install(pool: pg.Pool): Promise<InstallReport> {
     if (occupied && missing[0]?.number === 1) throw occupiedSchema()
     if (installed && owner !== null && missing.length > 0) await become(client, owner)
     for (const migration of missing) {
-      await client.query(migration.sql)
+      await client.query({ text: migration.sql, ...unhurried })
       await client.query(recordOf(migration))
     }
     return { installed: missing, version: packagedMigrations().length }
@@ -166,7 +166,7 @@ const ourRelations = [
 export function uninstall(pool: pg.Pool): Promise<void> {
   return givingWay(pool, installLock, async (client) => {
     await refuseForeign(client)
-    await client.query('drop schema if exists postbag cascade')
+    await client.query({ text: 'drop schema if exists postbag cascade', ...unhurried })
   })
 }
 

@@ -1,7 +1,8 @@
 /* Installing and uninstalling beside traffic: who wants to change tables is never what others wait for, nor what ends them. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { givingWay } from '../../src/db/give-way.ts'
+import pg from 'pg'
+import { givingWay, unhurried } from '../../src/db/give-way.ts'
 import { uninstall } from '../../src/db/install.ts'
 import { createDatabase } from '../support/database.ts'
 import { backendOf, isWaitedFor, newQueue, on } from '../support/sql-verbs.ts'
@@ -91,4 +92,39 @@ test('a change whose connection is lost fails, and the pool goes on', async () =
   await assert.rejects(lost)
   const { rows } = await pool.query(`select to_regclass('public.half_done') as made`)
   assert.equal(rows[0].made, null)
+})
+
+test('a connection that is still at work on a change that was given up is not used again', async () => {
+  const { url, pool, connect } = await createDatabase()
+  const holder = await connect()
+  await pool.query('create table public.own ()')
+  await holder.query('begin; select pg_advisory_xact_lock(2)')
+  const impatient = new pg.Pool({ connectionString: url, max: 1, query_timeout: 200 })
+
+  const given = givingWay(impatient, 1n, (client) => client.query('select pg_advisory_xact_lock(2)'))
+  await assert.rejects(given, /Query read timeout/)
+  await holder.query('commit')
+  await impatient.query({ text: 'insert into public.own default values', ...unhurried })
+  await impatient.end()
+
+  assert.equal((await pool.query('select from public.own')).rowCount, 1)
+})
+
+test('the time that a pool gives to an answer does not end the wait for another who changes tables', async (t) => {
+  const { url, connect } = await createDatabase()
+  const [holder, looker] = await Promise.all([connect(), connect()])
+  await holder.query('begin; select pg_advisory_xact_lock(1)')
+  const pid = await backendOf(holder)
+  const impatient = new pg.Pool({ connectionString: url, query_timeout: 60_000 })
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+
+  const changed = givingWay(impatient, 1n, async () => 'changed').catch(String)
+  const waiting = 'select from pg_stat_activity where $1 = any(pg_blocking_pids(pid))'
+  // (Without a pause, as time stands still.)
+  while ((await looker.query(waiting, [pid])).rowCount === 0);
+  t.mock.timers.tick(600_000)
+  await holder.query('commit')
+
+  assert.equal(await changed, 'changed')
+  await impatient.end()
 })
