@@ -90,6 +90,11 @@ const invalidValue = /^(22\w{3}|23502|54\w{3})$/
  * broke or was ended for its age, or its name has no address for the moment (EAI_AGAIN). (58: how Hyperdrive reports its own trouble.) */
 const unavailable = /^(08\w{3}|25P0[34]|25006|57P0[1-5]|53\w{3}|58\w{3}|E(AI_)?[A-Z]+)$/
 
+/** Whether the session ended with it, whatever came of its last statement. */
+export function isFatal(error: object): boolean {
+  return 'severity' in error && /^(FATAL|PANIC)$/.test(String(error.severity))
+}
+
 /** No schema, no function, no table: not migrated, or not by this version. */
 const notInstalled = /^(3F000|42883|42P01)$/
 
@@ -112,7 +117,8 @@ export function asQueueError(error: unknown): unknown {
       cause: error,
     })
   }
-  if (unavailable.test(code) || isBrokenConnection(error)) {
+  // (XX000: of a session that it lost, a pooler has nothing better to say.)
+  if (unavailable.test(code) || isBrokenConnection(error) || (isFatal(error) && code.startsWith('XX'))) {
     const what = code === '25006' ? 'takes no writes' : 'cannot be reached'
     return new QueueError('database_unavailable', `the database ${what}: ${error.message || code}`, {
       cause: error,

@@ -8,13 +8,13 @@
  *     and only what is refused alone gets the refusal. The next statement is one call, and those that follow, as long as none is refused, two,
  *     four and so on: who is refused again and again (a full queue) does not make the others pay for it each time. Nor do they all go at
  *     once: that would take every connection from everybody else.
- *  4. A statement whose end is unknown (the connection broke) is not run again: everyone in it gets the error.
+ *  4. A statement whose end is unknown (the connection broke, the session was ended) is not run again: everyone in it gets the error.
  *  5. Nobody waits for what another caller waits for: a statement that meets a lock gives up after a moment, and goes on as in 3; a call that
  *     meets it alone goes beside the others, and waits.
  *     (A send waits for a transaction that has sent the same dedup id and is open still; an ack for one that is settling the message.)
  *
  * For processes that live long and may share connections among requests; not for Workers. */
-import { asQueueError, type Executor, type ListCall, runList } from '../db/call.ts'
+import { asQueueError, type Executor, isFatal, type ListCall, runList } from '../db/call.ts'
 import { QueueError } from '../errors.ts'
 import { maxBatch } from '../limits.ts'
 
@@ -131,11 +131,13 @@ function takeFrom({ gathered, most }: Lane): readonly Call[] {
   return gathered.splice(0, count)
 }
 
-/** Whether the database answered that it did nothing. Not so if it went away, or if what answered was something else. */
+/** Whether the database answered that it did nothing. Not so if it went away, or if what answered was something else: a pooler says of a session
+ * that it lost, perhaps after the commit, what it likes (Supabase's: FATAL, XX000). */
 function isRefusal(error: unknown): boolean {
+  if (!(error instanceof Error) || isFatal(error)) return false
   const meaning = asQueueError(error)
   if (meaning instanceof QueueError && meaning.code === 'database_unavailable') return false
-  return /^[0-9A-Z]{5}$/.test(codeOf(error))
+  return /^(?!XX)[0-9A-Z]{5}$/.test(codeOf(error))
 }
 
 /** Whether somebody else's lock was in the way. */

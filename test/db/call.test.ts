@@ -72,6 +72,18 @@ for (const code of ['EAI_AGAIN', 'EAI_FAIL', 'ENOTFOUND']) {
   })
 }
 
+// (Supabase's pooler says the first of these of a session to the database that it lost.)
+for (const severity of ['FATAL', 'PANIC', 'ERROR']) {
+  test(`an internal error is database_unavailable if the session ends with it: ${severity}`, () => {
+    const told = Object.assign(new Error('DbHandler exited'), { code: 'XX000', severity })
+
+    const found = asQueueError(told)
+
+    const code = found instanceof QueueError ? found.code : undefined
+    assert.equal(code, severity === 'ERROR' ? undefined : 'database_unavailable')
+  })
+}
+
 test('a mistake of the program, as Node names it, passes through', () => {
   const mistake = Object.assign(new TypeError('invalid argument'), { code: 'ERR_INVALID_ARG_TYPE' })
 

@@ -1,7 +1,10 @@
 /* Coalescing: calls of several callers share statements, and each gets the answer that it would have got alone. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import pg from 'pg'
 import type { Executor } from '../../src/db/call.ts'
 import { coalescing } from '../../src/queue/coalesce.ts'
 import type { Parcel } from '../../src/queue/message.ts'
@@ -241,6 +244,21 @@ test('a joint statement whose answer is lost is not repeated', async () => {
   assert.deepEqual(await bodiesIn(database), ['a', 'b', 'c'])
 })
 
+test('a joint statement whose session a pooler has lost is not repeated', async (t) => {
+  const { database } = await createWorld()
+  const pooler = await startLosingPooler(database.url)
+  const pool = new pg.Pool({ connectionString: pooler.url })
+  t.after(() => pool.end().then(pooler.stop))
+  const counted = counting(pool)
+  const executor = coalescing(counted)
+
+  const answers = await outcomes(['a', 'b', 'c', 'd'].map((body) => send(executor, 'q', [parcel(body)], alone)))
+
+  assert.deepEqual(answers, ['ok', ...Array(3).fill('database_unavailable')])
+  assert.deepEqual(counted.sizes, [1, 3])
+  assert.deepEqual((await bodiesIn(database)).sort(), ['a', 'b', 'c', 'd'])
+})
+
 test('sends to a queue that is deleted meanwhile are answered, or told so', async () => {
   const { database, executor } = await createWorld()
   const burst = () => Array.from({ length: 20 }, (_, n) => send(executor, 'q', [parcel(`${n}`)], alone))
@@ -342,6 +360,45 @@ test('an ack does not wait for a transaction that settles a message of another c
     ['message_gone', 'message_gone'],
   )
 })
+
+/** Before a database: it loses the session of the first joint statement when that is committed, and says so as Supabase's does. */
+async function startLosingPooler(databaseUrl: string) {
+  const target = new URL(databaseUrl)
+  let hasLost = false
+  const server = createServer((client) => {
+    const upstream = connect(Number(target.port), target.hostname)
+    let loses = false
+    let answer = ''
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      from.on('error', () => {})
+      from.once('close', () => to.destroy())
+    }
+    client.on('data', (bytes) => {
+      if (!hasLost && bytes.includes('},{')) loses = hasLost = true
+      upstream.write(bytes)
+    })
+    upstream.on('data', (bytes) => {
+      if (!loses) return void client.write(bytes)
+      answer += bytes.toString('latin1')
+      // (Ready for the next query: the transaction is over.)
+      if (answer.endsWith('Z\0\0\0\x05I')) client.end(message('E', 'SFATAL\0VFATAL\0CXX000\0MDbHandler exited\0\0'))
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = new URL(databaseUrl)
+  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  return { url: url.href, stop: () => void server.close() }
+}
+
+/** As Postgres writes one. */
+function message(type: string, fields: string): Buffer {
+  const head = Buffer.from(`${type}\0\0\0\0`)
+  head.writeInt32BE(fields.length + 4, 1)
+  return Buffer.concat([head, Buffer.from(fields)])
+}
 
 /** (A duplicate stores nothing, and so is not refused either: so those that are refused have no dedup id.) */
 const anyParcel = fc.oneof(
