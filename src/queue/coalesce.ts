@@ -10,7 +10,8 @@
  *     once: that would take every connection from everybody else.
  *  4. A statement whose end is unknown (the connection broke, the session was ended) is not run again: everyone in it gets the error.
  *  5. Nobody waits for what another caller waits for: a statement that meets a lock gives up after a moment, and goes on as in 3; a call that
- *     meets it alone goes beside the others, and waits.
+ *     meets it alone goes beside the others, and waits. Of those there are at most 3, as each has a connection meanwhile, and nobody knows for
+ *     how long: a further one is told to try again.
  *     (A send waits for a transaction that has sent the same dedup id and is open still; an ack for one that is settling the message.)
  *
  * For processes that live long and may share connections among requests; not for Workers. */
@@ -29,6 +30,9 @@ const maxLength = 1_048_576
 
 /** How long a joint statement may wait for a lock. */
 const patience = '50ms'
+
+/** Most calls that wait for a lock at a time, each on a connection of its own. More of them leave fewer connections to everybody else. */
+const maxWaiting = 3
 
 interface Call {
   readonly list: ListCall
@@ -49,6 +53,7 @@ interface Lane {
 /** The executor, with the list calls of all its callers coalesced. Each statement of it must be a transaction of its own. */
 export function coalescing(executor: Executor): Executor {
   const lanes = new Map<string, Lane>()
+  let waiting = 0
 
   return {
     query: (text, values) => executor.query(text, values),
@@ -104,7 +109,7 @@ export function coalescing(executor: Executor): Executor {
         while (lane.underWay < maxUnderWay && lane.gathered.length > 1) void run(lane)
       } else if (gaveUp(error)) {
         lane.most = 1
-        for (const call of calls) void alone(call)
+        for (const call of calls) void alone(call, error)
       } else {
         for (const { reject } of calls) reject(error)
       }
@@ -112,8 +117,11 @@ export function coalescing(executor: Executor): Executor {
   }
 
   /** Beside the lane: it may wait for a lock for long. */
-  function alone({ list, resolve, reject }: Call): Promise<void> {
-    return runList(executor, list).then(resolve, reject)
+  async function alone({ list, resolve, reject }: Call, cause: unknown): Promise<void> {
+    if (waiting >= maxWaiting) return reject(tooManyWait(cause))
+    waiting++
+    await runList(executor, list).then(resolve, reject)
+    waiting--
   }
 }
 
@@ -138,6 +146,15 @@ function isRefusal(error: unknown): boolean {
   const meaning = asQueueError(error)
   if (meaning instanceof QueueError && meaning.code === 'database_unavailable') return false
   return /^(?!XX)[0-9A-Z]{5}$/.test(codeOf(error))
+}
+
+function tooManyWait(cause: unknown): QueueError {
+  return new QueueError(
+    'database_unavailable',
+    'a transaction that is still open holds what this waits for (the same dedup id, or the message), and others wait already: ' +
+      'nothing was changed, try again',
+    { cause, retryAfterSeconds: 1 },
+  )
 }
 
 /** Whether somebody else's lock was in the way. */
