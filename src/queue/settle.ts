@@ -67,7 +67,12 @@ export async function giveBack(
   if (receipts.length > 0) await nack(executor, queue, { receipts, delaySeconds: 0, untried: true }, terms)
 }
 
+/** How long an extend that is the whole transaction waits for one message: what it has extended already is locked meanwhile, and a consumer
+ * of that message would be waited for, too, who settles it in a transaction that takes its time. */
+const extendPatience = '1s'
+
 /** Keep messages for leaseSeconds from now on.
+ * @throws the database's 55P03, where it is alone, if somebody else has one of the messages in a transaction: then none is extended
  * @throws QueueError queue_not_found, request_invalid, batch_too_large. */
 export async function extend(
   executor: Executor,
@@ -82,9 +87,9 @@ export async function extend(
       $2::jsonb,
       lease => make_interval(secs => $5::double precision),
       now => coalesce($3::timestamptz, clock_timestamp()),
-      alone => $4::boolean
+      alone => $4::boolean and ${withPatience('$6::text')}
     )`,
-    [queue, JSON.stringify(receipts), ...termsToSql(terms), leaseSeconds],
+    [queue, JSON.stringify(receipts), ...termsToSql(terms), leaseSeconds, terms.alone ? extendPatience : undefined],
   )
 }
 

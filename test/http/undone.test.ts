@@ -1,6 +1,8 @@
 /* A request that Postgres ends: because it and another transaction wait for each other, or because it takes longer than the database allows. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { openLocal } from '../../functions/local.ts'
+import { createClient } from '../../src/client/index.ts'
 import { createDatabase } from '../support/database.ts'
 import { startOpenServer } from '../support/open-server.ts'
 import { backendOf, isWaitedFor, newQueue, on } from '../support/sql-verbs.ts'
@@ -51,5 +53,31 @@ for (const setting of ['lock_timeout', 'statement_timeout']) {
     assert.match(detail, new RegExp(`\\(${setting}\\): nothing was changed, try again`))
     await other.query('commit')
     assert.deepEqual(await on(database.pool, queue).peek(), [])
+  })
+}
+
+for (const where of ['over HTTP', 'in the process']) {
+  test(`an extend does not wait for long for a transaction that settles one of its messages: ${where}`, async (t) => {
+    const database = await createDatabase()
+    const other = await database.connect()
+    const server = await (where === 'over HTTP'
+      ? startOpenServer(database.url)
+      : openLocal({ databaseUrl: database.url }))
+    t.after(() => server.stop())
+    const fetch = 'fetch' in server ? { fetch: server.fetch } : {}
+    const queue = createClient({ url: server.url, retries: 0, ...fetch }).queue('q')
+    await queue.create()
+    await queue.sendBatch([{ body: 'one' }, { body: 'other' }])
+    const receipts = (await queue.receive({ max: 2 })).map(({ receipt }) => receipt)
+    const [free = '', taken = ''] = receipts
+    await other.query('begin')
+    t.after(() => other.query('rollback'))
+    await other.query(`select postbag.ack('q', $1)`, [JSON.stringify([taken])])
+
+    const signal = AbortSignal.timeout(15_000)
+    const both = queue.extend(receipts, { leaseSeconds: 100, signal })
+
+    await assert.rejects(both, { code: 'database_unavailable', message: /\(lock_timeout\): nothing was changed/ })
+    assert.deepEqual(await queue.extend([free], { leaseSeconds: 100, signal }), [{ receipt: free, outcome: 'ok' }])
   })
 }

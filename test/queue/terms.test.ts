@@ -52,6 +52,20 @@ for (const [verb, run] of Object.entries(verbs)) {
   })
 }
 
+test('an extend that is alone waits for a lock for a second, and only then', async () => {
+  const client = await connect()
+  const seen: unknown[] = []
+  for (const alone of [true, false]) {
+    await client.query('begin')
+    await extend(client, 'relaxed', { receipts: ['1.1.1'] }, { alone })
+    const { rows } = await client.query(`select current_setting('lock_timeout') as setting`)
+    seen.push(rows[0].setting)
+    await client.query('commit')
+  }
+
+  assert.deepEqual(seen, ['1s', '0'])
+})
+
 test('over the handle nothing is alone: the caller’s commit waits as always', async () => {
   const client = await connect()
   const queue = postbag({ executor: client }).queue('relaxed')
