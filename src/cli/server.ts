@@ -13,6 +13,7 @@ import type { Effects } from '../client/effects.ts'
 import { pathTo } from '../client/path.ts'
 import { serverConfig, webhookSettings } from '../config.ts'
 import { QueueError } from '../errors.ts'
+import type { Problem } from '../wire.ts'
 import { httpUrl } from './values.ts'
 
 export interface ServerOptions {
@@ -107,16 +108,39 @@ async function startInProcess(databaseUrl: string): Promise<{ fetch: Effects['fe
   const { createApp } = await import('../app.ts')
   const { connect: connectDatabase } = await import('../db/connect.ts')
   const { createPollHub } = await import('../wakeup/poll-hub.ts')
-  const app = createApp({ access: { kind: 'open' }, webhooks: webhookSettings(process.env) })
+  const reasons = new Map<unknown, string>()
+  const app = createApp({ access: { kind: 'open' }, webhooks: webhookSettings(process.env) }, (line) => {
+    if (line['status'] === 500 && line['error'] !== undefined) reasons.set(line['requestId'], reasonOf(line['error']))
+  })
   const executor = connectDatabase(databaseUrl, { maxConnections: 4 })
   const hub = createPollHub({ executor })
   return {
-    fetch: (url, init) => app.fetch(new Request(url, init), { executor, hub }),
+    async fetch(url, init) {
+      const answer = await app.fetch(new Request(url, init), { executor, hub })
+      const requestId = answer.headers.get('x-request-id')
+      const reason = reasons.get(requestId)
+      reasons.delete(requestId)
+      return reason === undefined ? answer : saying(reason, answer)
+    },
     async close() {
       hub.close()
       await executor.end()
     },
   }
+}
+
+/** The first line of what a log says of an error (which quotes nothing of a message), without the name that Postgres's errors have. */
+function reasonOf(logged: unknown): string {
+  return (String(logged).split('\n', 1)[0] ?? '').replace(/^error: /i, '')
+}
+
+/** The same answer with what only the log would say: here is none, and who asks may know it. */
+async function saying(reason: string, answer: Response): Promise<Response> {
+  const problem = (await answer.json()) as Problem
+  return Response.json(
+    problem.code === 'internal' ? { ...problem, detail: reason, requestId: undefined } : problem,
+    answer,
+  )
 }
 
 function nothingListens(error: unknown, url: string): unknown {

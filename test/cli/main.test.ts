@@ -177,6 +177,37 @@ describe('what goes wrong', () => {
     assert.match(stderr, /^error: the database cannot be reached: .*\(database_unavailable\)$/m)
   })
 
+  test('is said with its reason: a database that lets nobody in, is none, or forbids it', async () => {
+    const database = await createDatabase()
+    const stranger = `stranger_${process.pid}`
+    await database.pool.query(`create role ${stranger} login password 'known'`)
+    const [wrongPassword, wrongDatabase, wrongRole] = [1, 2, 3].map(() => new URL(database.url)) as [URL, URL, URL]
+    wrongPassword.password = 'wrong'
+    wrongDatabase.pathname = '/nowhere'
+    Object.assign(wrongRole, { username: stranger, password: 'known' })
+
+    for (const [url, reason] of [
+      [wrongPassword, /^error: .*password authentication failed for user "\w+"/],
+      [wrongDatabase, /^error: .*database "nowhere" does not exist/],
+      [wrongRole, /^error: permission denied for schema postbag/],
+    ] as const) {
+      for (const args of [
+        ['stats', 'orders'],
+        ['queue', 'list'],
+        ['send', 'orders', '1'],
+        ['receive', 'orders'],
+      ]) {
+        const { code, stdout, stderr } = await postbag(args, { env: { DATABASE_URL: url.href } })
+
+        assert.notEqual(code, 0)
+        assert.equal(stdout, '')
+        assert.match(stderr, reason, args.join(' '))
+        assert.doesNotMatch(stderr, /in the log|\(request|wrong|known/)
+      }
+    }
+    await database.pool.query(`drop role ${stranger}`)
+  })
+
   test('is said with its reason: a database without Postbag', async () => {
     // Without a server: one that looks after its database would wait for this drop, and the drop for it.
     const database = await createDatabase()
