@@ -10,7 +10,7 @@ import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { requestId } from 'hono/request-id'
 import type { AppConfig } from './config.ts'
-import { errorForLog, QueueError } from './errors.ts'
+import { errorForLog, fullReason, QueueError } from './errors.ts'
 import { crossOrigin } from './http/cross-origin.ts'
 import { beginDeliveries, mountDeliverRoutes } from './http/deliver-routes.ts'
 import { mountDeliveryRoutes } from './http/delivery-routes.ts'
@@ -65,6 +65,7 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
         status,
         millis: Math.round(performance.now() - started),
         error: error instanceof QueueError ? error.code : error ? errorForLog(error) : undefined,
+        ...(error instanceof QueueError && error.code === 'database_unavailable' && { reason: fullReason(error) }),
       })
     const streamed = context.get('streamed')
     if (!streamed) return write(context.error)

@@ -89,6 +89,12 @@ export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(errorStatus, code)
 }
 
+/** What is wrong with a database that is away, for its operator: what it said itself, too, which answers keep back where it has names in it. */
+export function fullReason({ code, message, cause }: QueueError): string {
+  const isToldApart = code === 'database_unavailable' && cause instanceof Error && !message.includes(cause.message)
+  return isToldApart ? `${message}: ${cause.message}` : message
+}
+
 /** What Postgres says of values, and who raises an exception in SQL: the message quotes what was given, so perhaps a message's body. */
 const quoting = /^(22|23|P0)\w{3}$/
 
@@ -98,5 +104,6 @@ export function errorForLog(error: unknown): string {
   if (error instanceof QueueError && error.code !== 'database_unavailable') return error.code
   if (!(error instanceof Error)) return String(error)
   const { code = '', message, stack = message } = error as Error & { readonly code?: string }
+  if (error instanceof QueueError) return stack.replace(message, () => fullReason(error))
   return quoting.test(code) ? stack.replace(message, `SQLSTATE ${code}`) : stack
 }

@@ -43,6 +43,11 @@ test('of other errors it says what they are, without the context', async () => {
   assert.doesNotMatch(errorForLog(error), /PL\/pgSQL/)
   assert.match(errorForLog(away), /^QueueError: the database cannot be reached: connect ECONNREFUSED/)
   assert.equal(errorForLog('gone'), 'gone')
+  const closed = Object.assign(new Error('password authentication failed for user "app"'), { code: '28P01' })
+  assert.match(
+    errorForLog(asQueueError(closed)),
+    /^QueueError: the database refuses this server's login: password authentication failed for user "app"\n/,
+  )
 })
 
 test('a server whose database refuses a message by a trigger of its owner logs nothing of the message', async (t) => {

@@ -12,7 +12,7 @@
  *
  * 65 and 69 are EX_DATAERR and EX_UNAVAILABLE of sysexits.h; 130 and 141 are how a shell reports SIGINT and SIGPIPE. */
 import { CommanderError } from 'commander'
-import { type ErrorCode, QueueError } from '../errors.ts'
+import { type ErrorCode, fullReason, QueueError } from '../errors.ts'
 
 export const exitCodes = {
   done: 0,
@@ -71,7 +71,7 @@ function isBrokenPipe(error: unknown): boolean {
 export function sentenceOf(error: unknown): string {
   if (error instanceof QueueError) {
     const hint = hints[error.code]
-    return `${error.message} (${error.code})${hint ? `\n${hint}` : ''}`
+    return `${fullReason(error)} (${error.code})${hint ? `\n${hint}` : ''}`
   }
   return error instanceof Error ? error.message : String(error)
 }

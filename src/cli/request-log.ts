@@ -9,9 +9,9 @@ export function requestLog(output: NodeJS.WriteStream, verbose: boolean): Log {
 }
 
 /** 12:03:11  201  POST /v1/queues/hello/messages  3 ms */
-function forPeople({ time, status, method, path, millis, error, wakeUp }: Parameters<Log>[0]): string {
+function forPeople({ time, status, method, path, millis, error, reason = error, wakeUp }: Parameters<Log>[0]): string {
   // As Swedes write it: 12:03:11, in the local time zone.
   if (wakeUp !== undefined) return `${new Date(String(time)).toLocaleTimeString('sv')}  waiting receives: ${wakeUp}`
   const request = `${new Date(String(time)).toLocaleTimeString('sv')}  ${status}  ${method} ${path}  ${millis} ms`
-  return error === undefined ? request : `${request}  ${error}`
+  return reason === undefined ? request : `${request}  ${reason}`
 }

@@ -110,7 +110,8 @@ async function startInProcess(databaseUrl: string): Promise<{ fetch: Effects['fe
   const { createPollHub } = await import('../wakeup/poll-hub.ts')
   const reasons = new Map<unknown, string>()
   const app = createApp({ access: { kind: 'open' }, webhooks: webhookSettings(process.env) }, (line) => {
-    if (line['status'] === 500 && line['error'] !== undefined) reasons.set(line['requestId'], reasonOf(line['error']))
+    const { requestId, status, error, reason = status === 500 && error ? reasonOf(error) : undefined } = line
+    if (reason !== undefined) reasons.set(requestId, String(reason))
   })
   const executor = connectDatabase(databaseUrl, { maxConnections: 4 })
   const hub = createPollHub({ executor })
@@ -134,11 +135,13 @@ function reasonOf(logged: unknown): string {
   return (String(logged).split('\n', 1)[0] ?? '').replace(/^error: /i, '')
 }
 
+const codesOfAway = ['internal', 'database_unavailable']
+
 /** The same answer with what only the log would say: here is none, and who asks may know it. */
 async function saying(reason: string, answer: Response): Promise<Response> {
   const problem = (await answer.json()) as Problem
   return Response.json(
-    problem.code === 'internal' ? { ...problem, detail: reason, requestId: undefined } : problem,
+    codesOfAway.includes(problem.code) ? { ...problem, detail: reason, requestId: undefined } : problem,
     answer,
   )
 }

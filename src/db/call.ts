@@ -95,6 +95,14 @@ export function isFatal(error: object): boolean {
   return 'severity' in error && /^(FATAL|PANIC)$/.test(String(error.severity))
 }
 
+/** It lets this server not in: mended by its operator, and meanwhile nothing else than if it were away. Postgres's own text names the role or the
+ * database, so it is for the operator only (errors.ts: fullReason). */
+const closed: Readonly<Record<string, string>> = {
+  '28P01': "the database refuses this server's login",
+  28000: "the database refuses this server's login",
+  '3D000': 'there is no such database',
+}
+
 /** No schema, no function, no table: not migrated, or not by this version. */
 const notInstalled = /^(3F000|42883|42P01)$/
 
@@ -117,6 +125,8 @@ export function asQueueError(error: unknown): unknown {
       cause: error,
     })
   }
+  const why = closed[code]
+  if (why) return new QueueError('database_unavailable', why, { cause: error, retryAfterSeconds: 1 })
   // (XX000: of a session that it lost, a pooler has nothing better to say.)
   if (unavailable.test(code) || isBrokenConnection(error) || (isFatal(error) && code.startsWith('XX'))) {
     const what = code === '25006' ? 'takes no writes' : 'cannot be reached'

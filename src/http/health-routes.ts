@@ -4,7 +4,6 @@
  *   /readyz        can it serve? Asks the database. For the balancer that sends it requests.
  *   /openapi.json  every endpoint, from the schemas that validate. */
 import { asQueueError } from '../db/call.ts'
-import { QueueError } from '../errors.ts'
 import { schemaVersion } from '../queue/look.ts'
 import type { Door } from './door.ts'
 import { problemOf } from './problem.ts'
@@ -21,7 +20,7 @@ export function mountHealthRoutes(door: Door): void {
     } catch (error) {
       const known = asQueueError(error)
       const { code, detail } = problemOf(known, undefined)
-      if (!(known instanceof QueueError)) context.error = error as Error
+      context.error = known as Error
       return context.json({ status: 'unavailable', database: { status: 'unavailable', code, detail } }, 503, {
         'retry-after': '1',
       })

@@ -121,6 +121,24 @@ describe('postbag migrate', () => {
     assert.match(stderr, /cannot be reached.*\(database_unavailable\)/)
   })
 
+  test('says in the words of Postgres why the database lets nobody in', async () => {
+    const { url } = await emptyDatabase()
+
+    for (const [change, reason] of [
+      [{ password: 'wrong' }, /^error: .*password authentication failed for user "\w+" \(database_unavailable\)$/m],
+      [{ pathname: '/nowhere' }, /^error: .*database "nowhere" does not exist \(database_unavailable\)$/m],
+    ] as const) {
+      for (const command of ['migrate', 'doctor']) {
+        const { code, stderr } = await postbag([command], {
+          env: { DATABASE_URL: Object.assign(new URL(url), change).href },
+        })
+
+        assert.equal(code, 69)
+        assert.match(stderr, reason)
+      }
+    }
+  })
+
   test('says that the address of the database lacks its password', async () => {
     const url = new URL((await emptyDatabase()).url)
     url.password = ''
