@@ -10,7 +10,7 @@
  *  4. Hyperdrive gives each transaction any session. So nothing listens through it: a Durable Object does, on a connection of its own
  *     (wakeup/durable-object.ts). (It would know prepared statements by name; but a connection that lives for one request has nothing to
  *     prepare for.) */
-import { createApp, type Door, errorForLog, maintain, notConfigured } from '../src/app.ts'
+import { createApp, type Door, errorForLog, maintainFirst, notConfigured } from '../src/app.ts'
 import { hubSettings, tokenAccess } from '../src/config.ts'
 import { connect, type Executor } from '../src/db/connect.ts'
 import { createCacheRefusal } from '../src/db/uncached.ts'
@@ -35,6 +35,9 @@ export interface WorkerEnv extends HubEnv, WebhookEnv {
 interface Lifetime {
   waitUntil(work: Promise<unknown>): void
 }
+
+/** For how long cron clears away what is over, before it delivers: it may come each minute. */
+const maintainMillis = 15_000
 
 const logError = (error: unknown) => console.error(errorForLog(error))
 
@@ -71,11 +74,11 @@ export default {
   /** The cron trigger of wrangler.toml: clear away what is over in queues that nobody uses, and deliver what is due. */
   async scheduled(_event: unknown, env: WorkerEnv): Promise<void> {
     if (!env.HYPERDRIVE) throw new Error(noDatabase)
-    const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1 })
+    const pool = connect(env.HYPERDRIVE.connectionString, { maxConnections: 1, answerTimeoutMillis: 30_000 })
     try {
       const executor = refusingCaches(pool)
-      while ((await maintain(executor)).more);
-      await workerDelivering(env, executor, logError)?.onClock()
+      const deliver = async () => workerDelivering(env, executor, logError)?.onClock()
+      await maintainFirst(executor, maintainMillis, deliver, logError)
     } finally {
       await pool.end()
     }

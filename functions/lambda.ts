@@ -17,7 +17,7 @@ import {
   errorForLog,
   hasMore,
   limitsWithin,
-  maintain,
+  maintainFirst,
   notConfigured,
   ownDeliverRequest,
 } from '../src/app.ts'
@@ -32,6 +32,8 @@ import { createTransport } from '../src/webhooks/node/transport.ts'
 const reserveMillis = 1000
 /** For how long one invocation begins deliveries: a schedule comes each minute. */
 const deliverSeconds = 50
+/** Of a scheduled invocation's time, for clearing away what is over. */
+const maintainShare = 1 / 4
 
 const logError = (error: unknown) => console.error(errorForLog(error))
 
@@ -92,10 +94,13 @@ export const streamHandler: object | undefined = 'awslambda' in globalThis ? str
 /** For an EventBridge schedule: clear away what is over in queues that nobody uses, and deliver what is due. */
 export async function scheduled(_event: unknown, context: LambdaContext): Promise<void> {
   instance ??= start()
-  while ((await maintain(instance.executor)).more);
-  const limits = { ...limitsWithin(millisLeft(context), deliverSeconds * 1000), waits: true }
-  const drained = await instance.deliverer?.drain(limits)
-  if (drained && hasMore(drained)) await deliverElsewhere(instance)
+  const made = instance
+  const deliver = async () => {
+    const limits = { ...limitsWithin(millisLeft(context), deliverSeconds * 1000), waits: true }
+    const drained = await made.deliverer?.drain(limits)
+    if (drained && hasMore(drained)) await deliverElsewhere(made)
+  }
+  await maintainFirst(made.executor, millisLeft(context) * maintainShare, deliver, logError)
 }
 
 /** The event is a request of a function URL, as far as the handlers read it. */

@@ -17,7 +17,7 @@ import {
   errorForLog,
   hasMore,
   limitsWithin,
-  maintain,
+  maintainFirst,
   notConfigured,
   oneWaits,
   ownDeliverRequest,
@@ -27,11 +27,13 @@ import { connect, type Executor, preparing } from '../src/db/connect.ts'
 import { createListenHub } from '../src/wakeup/listen-hub.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
-/** For how long webhooks are delivered: as vercel.json allows (README.md), with a margin. */
+/** For how long an invocation lives: as vercel.json allows (README.md), with a margin. */
 const lifeMillis = 55_000
 /** And begun, after an answer, and by a cron job, which may come each minute. */
 const afterAnswerSeconds = 20
 const cronSeconds = 50
+/** For how long a cron job clears away what is over, before it delivers. */
+const maintainMillis = 15_000
 
 const logError = (error: unknown) => console.error(errorForLog(error))
 
@@ -45,24 +47,29 @@ function start() {
   const executor = coalescing(preparing(pool))
   const hub = createListenHub({ url: config.directUrl ?? config.databaseUrl, executor, lingerMillis: 5000 })
   const app = createApp(config, (line) => console.log(JSON.stringify(line)))
-  return { app, executor, hub, delivering: deliver(config, executor) }
+  return { app, executor, hub, deliveringOf: deliver(config, executor) }
 }
 
+/** What an invocation delivers that began at this time (performance.now): all that it does ends with it. */
 function deliver(
   { webhooks, access }: { readonly webhooks?: WebhookSettings | undefined; readonly access: Access },
   executor: Executor,
-): Delivering | undefined {
+): (began: number) => Delivering | undefined {
   // (A connection that is kept would be suspended with the instance.)
   const { attempt } = createTransport({ maxIdle: 0 })
   const deliverer = delivererOf(webhooks, { executor, attempt, onError: logError })
-  if (!deliverer) return undefined
-  const run: Delivering['run'] = async (seconds, waits) => {
-    const drained = await deliverer.drain({ ...limitsWithin(lifeMillis, seconds * 1000), waits })
+  if (!deliverer) return () => undefined
+  const run = async (began: number, seconds: number, waits: boolean) => {
+    const millisLeft = began + lifeMillis - performance.now()
+    const drained = await deliverer.drain({ ...limitsWithin(millisLeft, seconds * 1000), waits })
     if (hasMore(drained)) waitUntil(callItself(access).catch(console.error))
     return drained
   }
-  const drainSoon = oneWaits((waits) => run(afterAnswerSeconds, waits))
-  return { run, begin: () => waitUntil(drainSoon().catch(logError)) }
+  const drainSoon = oneWaits((waits, began: number) => run(began, afterAnswerSeconds, waits))
+  return (began) => ({
+    run: (seconds, waits) => run(began, seconds, waits),
+    begin: () => waitUntil(drainSoon(began).catch(logError)),
+  })
 }
 
 /** Another invocation goes on: after its answer, for which this one waits. */
@@ -81,10 +88,11 @@ async function callItself(access: Access): Promise<void> {
 /** For a file that all paths lead to: export { default } from 'postbag/vercel' */
 export default {
   async fetch(request: Request): Promise<Response> {
+    const began = performance.now()
     try {
       instance ??= start()
-      const { app, executor, hub, delivering } = instance
-      return await app.fetch(request, { executor, hub, delivering })
+      const { app, executor, hub, deliveringOf } = instance
+      return await app.fetch(request, { executor, hub, delivering: deliveringOf(began) })
     } catch (error) {
       logError(error)
       return notConfigured(error)
@@ -95,12 +103,13 @@ export default {
 /** For the file of a cron job: clear away what is over in queues that nobody uses, and deliver what is due.
  * export { GET } from 'postbag/vercel' */
 export async function GET(request: Request): Promise<Response> {
+  const began = performance.now()
   const given = Buffer.from(request.headers.get('authorization') ?? '')
   const expected = Buffer.from(`Bearer ${process.env['CRON_SECRET']}`)
   const isCron = process.env['CRON_SECRET'] && given.length === expected.length && timingSafeEqual(given, expected)
   if (!isCron) return new Response('this is for the cron job, which knows CRON_SECRET', { status: 401 })
   instance ??= start()
-  while ((await maintain(instance.executor)).more);
-  await instance.delivering?.run(cronSeconds, true)
+  const { executor, deliveringOf } = instance
+  await maintainFirst(executor, maintainMillis, async () => deliveringOf(began)?.run(cronSeconds, true), logError)
   return new Response(null, { status: 204 })
 }

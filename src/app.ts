@@ -42,7 +42,7 @@ export { notConfigured } from './http/problem.ts'
 /** For processes that live long: what arrives together goes to the database together. */
 export { coalescing } from './queue/coalesce.ts'
 /** For the cron triggers of platforms. */
-export { maintain } from './queue/maintain.ts'
+export { maintainFirst } from './queue/maintain.ts'
 export { type Delivering, delivererOf, hasMore, limitsWithin, oneWaits } from './webhooks/delivering.ts'
 
 /** The HTTP app, in Hono's terms. `log` gets one object per request. */

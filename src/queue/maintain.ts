@@ -11,6 +11,26 @@ interface MaintainedRow {
   readonly more: boolean
 }
 
+/** For the clock of a platform that ends what takes too long: clear away what is over for at most about so many milliseconds (the next call goes on),
+ * then do what else is due, whatever became of that.
+ * @throws what `rest` throws, or else what clearing away threw, which `onError` hears of in any case */
+export async function maintainFirst(
+  executor: Executor,
+  mostMillis: number,
+  rest: () => Promise<unknown>,
+  onError: (error: unknown) => void,
+): Promise<void> {
+  const [cleared] = await Promise.allSettled([maintainFor(executor, mostMillis)])
+  if (cleared.status === 'rejected') onError(cleared.reason)
+  await rest()
+  if (cleared.status === 'rejected') throw cleared.reason
+}
+
+async function maintainFor(executor: Executor, millis: number): Promise<void> {
+  const end = performance.now() + millis
+  while ((await maintain(executor)).more && performance.now() < end);
+}
+
 /** Expired messages, dead letters that were kept long enough, dedup ids out of their window, and what is left of deleted queues, of
  * every queue; at most `max` of them in one call.
  * @throws QueueError request_invalid. */

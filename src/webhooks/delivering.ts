@@ -43,13 +43,15 @@ export function hasMore({ attempts, dueInMillis }: Drained): boolean {
 }
 
 /** Drains of requests that share an instance: each delivers what its own has made due; one at a time waits for what becomes due soon. */
-export function oneWaits(drain: (waits: boolean) => Promise<Drained>): () => Promise<Drained> {
+export function oneWaits<Given extends unknown[]>(
+  drain: (waits: boolean, ...given: Given) => Promise<Drained>,
+): (...given: Given) => Promise<Drained> {
   let doesOneWait = false
-  return async () => {
-    if (doesOneWait) return drain(false)
+  return async (...given) => {
+    if (doesOneWait) return drain(false, ...given)
     doesOneWait = true
     try {
-      return await drain(true)
+      return await drain(true, ...given)
     } finally {
       doesOneWait = false
     }

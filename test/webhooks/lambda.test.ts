@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { signToken } from '../../src/http/token.ts'
 import { type LambdaOptions, startLambda } from '../runtimes/lambda.ts'
 import { until } from '../support/until.ts'
-import { createWebhookWorld, type WorldOptions } from './webhook-world.ts'
+import { createWebhookWorld, maintainInstead, type WorldOptions } from './webhook-world.ts'
 
 const entry = fileURLToPath(new URL('../../functions/lambda.ts', import.meta.url))
 const secret = 'a secret of thirty-two characters'
@@ -45,6 +45,27 @@ test('a schedule delivers what was published in SQL, and waits for retries that 
       [1, 500],
     ],
   )
+})
+
+test('a schedule that has more to clear away than it has time for delivers all the same', async (t) => {
+  const world = await newWorld(t, { timeoutMillis: 6000, handler: 'scheduled' })
+  await maintainInstead(world.pool, 'more := true')
+  await world.publishInSql()
+
+  await world.lambda.invoke(event)
+
+  assert.deepEqual(world.bodies(), [1])
+})
+
+test('a schedule that cannot clear away delivers all the same, and fails after that', async (t) => {
+  const world = await newWorld(t, { handler: 'scheduled' })
+  await maintainInstead(world.pool, `raise 'nothing is cleared away today'`)
+  await world.publishInSql()
+
+  await assert.rejects(world.lambda.invoke(event), /nothing is cleared away today/)
+
+  assert.deepEqual(world.bodies(), [1])
+  await until('the log', async () => world.log.find((line) => line.includes('SQLSTATE P0001')))
 })
 
 for (const handler of ['handler', 'streamHandler']) {

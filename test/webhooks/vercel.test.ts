@@ -6,7 +6,7 @@ import vercel, { GET } from '../../functions/vercel.ts'
 import { signToken } from '../../src/http/token.ts'
 import { startVercel } from '../runtimes/vercel.ts'
 import { until } from '../support/until.ts'
-import { createWebhookWorld } from './webhook-world.ts'
+import { createWebhookWorld, maintainInstead } from './webhook-world.ts'
 
 const secret = 'a secret of thirty-two characters'
 const authorization = `Bearer ${await signToken(secret, { scopes: ['admin'], now: new Date() })}`
@@ -51,12 +51,13 @@ test('what is published arrives after the answer, and a retry that is due soon, 
   assert.deepEqual(world.bodies(), ['first', 'first'])
 })
 
+const cron = () => GET(new Request(`${server.url}/api/maintain`, { headers: { authorization: 'Bearer cron' } }))
+
 test('a cron job delivers what was published in SQL', async () => {
   await world.publishInSql()
 
-  const answer = await GET(new Request(`${server.url}/api/maintain`, { headers: { authorization: 'Bearer cron' } }))
+  assert.equal((await cron()).status, 204)
 
-  assert.equal(answer.status, 204)
   assert.deepEqual(world.bodies().slice(2), [1])
 })
 
@@ -77,4 +78,33 @@ test('where there is more than fits into the time after an answer, another invoc
     bodies,
   )
   await until('the log', async () => log.find(isSelfCall))
+})
+
+test('a cron job that took all of its time to clear away begins no delivery: it would be cut', async (t) => {
+  const { length } = world.receiver.got
+  await world.publishInSql()
+  const now = performance.now.bind(performance)
+  let passedMillis = 0
+  t.mock.method(performance, 'now', () => now() + passedMillis)
+
+  const job = cron()
+  passedMillis = 55_000
+  assert.equal((await job).status, 204)
+
+  assert.equal(world.receiver.got.length, length)
+  t.mock.restoreAll()
+  assert.equal((await cron()).status, 204)
+  assert.equal(world.receiver.got.length, length + 1)
+})
+
+test('a cron job that cannot clear away delivers all the same, and fails after that', async (t) => {
+  const { length } = world.receiver.got
+  const logged = t.mock.method(console, 'error', () => {})
+  await maintainInstead(world.pool, `raise 'nothing is cleared away today'`)
+  await world.publishInSql()
+
+  await assert.rejects(cron(), /nothing is cleared away today/)
+
+  assert.equal(world.receiver.got.length, length + 1)
+  assert.match(String(logged.mock.calls[0]?.arguments), /SQLSTATE P0001/)
 })

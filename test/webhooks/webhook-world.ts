@@ -1,5 +1,6 @@
 /* A database with an endpoint, made in SQL, whose receiver answers what it is told to. For tests of what delivers by itself. */
 import { randomBytes } from 'node:crypto'
+import type { Executor } from '../../src/db/call.ts'
 import { createSecretBox } from '../../src/webhooks/secrets.ts'
 import { createDatabase } from '../support/database.ts'
 import { prove } from '../support/sql-endpoints.ts'
@@ -54,4 +55,18 @@ export async function createWebhookWorld(options: WorldOptions = {}) {
         return attempts.length >= count ? attempts : undefined
       }),
   }
+}
+
+/** From now on the database's maintain does this: a statement in PL/pgSQL, that may set `more`. */
+export async function maintainInstead(executor: Executor, statement: string): Promise<void> {
+  await executor.query(
+    `create or replace function postbag.maintain(
+      queue text default null, max_messages integer default 10000, now timestamptz default clock_timestamp()
+    )
+    returns table (
+      expired_messages bigint, removed_dead_letters bigint, forgotten_dedup_ids bigint, removed_orphans bigint, more boolean
+    )
+    language plpgsql as $$ begin ${statement}; return next; end $$`,
+    [],
+  )
 }

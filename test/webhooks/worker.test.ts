@@ -9,6 +9,7 @@ import { startWorker, type WorkerOptions } from '../runtimes/workerd.ts'
 import { createDatabase } from '../support/database.ts'
 import { until } from '../support/until.ts'
 import { startReceiver, verified } from './webhook-receiver.ts'
+import { maintainInstead } from './webhook-world.ts'
 
 const entry = fileURLToPath(new URL('../../functions/cloudflare.ts', import.meta.url))
 
@@ -109,6 +110,17 @@ test('cron delivers what was published in SQL, and without an object waits for r
 
   assert.equal(world.receiver.got.length, 2)
   assert.deepEqual(verified(world.secret, world.receiver.got[1]), { in: 'SQL' })
+})
+
+test('cron that cannot clear away delivers all the same, and fails after that', async (t) => {
+  const world = await newWorld(t)
+  await maintainInstead(world.pool, `raise 'nothing is cleared away today'`)
+  await world.publishInSql()
+
+  await assert.rejects(world.worker.scheduled(), /ended with exception/)
+
+  assert.equal(world.receiver.got.length, 1)
+  await until('the log', async () => world.log.find((line) => line.includes('SQLSTATE P0001')))
 })
 
 test('a clock outside may do that, too; what is left is told', async (t) => {
