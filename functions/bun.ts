@@ -3,7 +3,7 @@
  *   import { startServer } from 'postbag/bun'
  *   await startServer()                                   */
 import { hostedConfig, refuseOpenDoor } from '../src/config.ts'
-import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import { createProcess, orStop, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
 /** Of Bun's own API, what is used here. */
@@ -27,7 +27,9 @@ export async function startServer(options: ServerProcessOptions = hostedConfig(p
   const { access, host, port } = options
   refuseOpenDoor(access, host)
   const live = createProcess({ ...options, attempt: createTransport().attempt })
-  const server = Bun.serve({ hostname: host, port, idleTimeout, fetch: (request) => live.fetch(request) })
+  const server = await orStop(live, () =>
+    Bun.serve({ hostname: host, port, idleTimeout, fetch: (request) => live.fetch(request) }),
+  )
 
   const stop = () =>
     live

@@ -6,7 +6,7 @@
  * Deno Deploy runs it as "deno run" does: it says where to listen, and ends it with SIGINT. (Not a default export for "deno serve": that
  * keeps the server to itself, so nobody could stop it in order, and waiting receives would be cut.) */
 import { hostedConfig, refuseOpenDoor } from '../src/config.ts'
-import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import { createProcess, orStop, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
 /** Of Deno's own API, what is used here. */
@@ -28,7 +28,9 @@ export async function startServer(options: ServerProcessOptions = ofEnvironment(
   const { access, host, port } = options
   refuseOpenDoor(access, host)
   const live = createProcess({ ...options, attempt: createTransport().attempt })
-  const server = Deno.serve({ hostname: host, port, onListen() {} }, (request) => live.fetch(request))
+  const server = await orStop(live, () =>
+    Deno.serve({ hostname: host, port, onListen() {} }, (request) => live.fetch(request)),
+  )
 
   const stop = () =>
     live

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import { type ServerType, serve } from '@hono/node-server'
 import { refuseOpenDoor } from '../src/config.ts'
-import { createProcess, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import { createProcess, orStop, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
 export type { RunningServer as NodeServer, ServerProcessOptions as NodeServerOptions }
@@ -19,20 +19,17 @@ export async function startServer(
 ): Promise<RunningServer> {
   const { access, host, port } = options
   refuseOpenDoor(access, host)
-  const { fetch, stop } = createProcess({ ...options, attempt: createTransport().attempt })
+  const live = createProcess({ ...options, attempt: createTransport().attempt })
 
   const listening = Promise.withResolvers<number>()
-  const server = serve({ fetch, hostname: host, port }, (address) => listening.resolve(address.port))
+  const server = serve({ fetch: live.fetch, hostname: host, port }, (address) => listening.resolve(address.port))
   const finish = finisherOf(server, finishMillis)
   server.once('error', listening.reject)
-  const realPort = await listening.promise.catch(async (error) => {
-    await stop()
-    throw error
-  })
+  const realPort = await orStop(live, () => listening.promise)
 
   return {
     url: urlOf(host, realPort),
-    stop: () => stop(finish),
+    stop: () => live.stop(finish),
   }
 }
 

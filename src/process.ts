@@ -125,6 +125,16 @@ export function createProcess(options: ProcessOptions): Process {
   }
 }
 
+/** What is to serve a process that was just made; if it cannot, the process is stopped: nobody else could. */
+export async function orStop<Server>(made: Process, serve: () => Server | Promise<Server>): Promise<Server> {
+  try {
+    return await serve()
+  } catch (error) {
+    await made.stop()
+    throw error
+  }
+}
+
 /** A deliverer is told of deliveries as a receive of messages. */
 function prompterAt(hub: Hub): Prompter {
   let waiter: Waiter | undefined

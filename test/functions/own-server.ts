@@ -1,5 +1,7 @@
 /* The duties of a server that is a process of its own, on any runtime: who is let in without a secret, being told of messages, stopping. */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { before, describe, type TestContext, test } from 'node:test'
 import { signToken } from '../../src/http/token.ts'
@@ -13,9 +15,11 @@ const isTold = /^listen: /
 interface OwnServer {
   readonly name: string
   start(options: ProgramOptions): Promise<RunningProgram>
+  /** The same, whose program goes on where it cannot listen. */
+  startCatching(options: ProgramOptions): Promise<RunningProgram>
 }
 
-export function ownServerOf({ name, start }: OwnServer): void {
+export function ownServerOf({ name, start, startCatching }: OwnServer): void {
   describe(`a ${name} server`, () => {
     let database: TestDatabase
     before(async () => {
@@ -73,14 +77,25 @@ export function ownServerOf({ name, start }: OwnServer): void {
     })
 
     test('ends if its port is taken', async (t) => {
-      const other = createServer().listen(0, '127.0.0.1')
-      t.after(() => other.close())
-      await until('a port', async () => other.address() ?? undefined)
-      const { port } = other.address() as { port: number }
+      await assert.rejects(open(t, await takenPort(t)), /ended with 1 .*(in use|EADDRINUSE|AddrInUse)/s)
+    })
 
-      await assert.rejects(open(t, { PORT: String(port) }), /ended with 1 .*(in use|EADDRINUSE|AddrInUse)/s)
+    test('whose port is taken leaves nothing behind in a program that goes on', { timeout: 20_000 }, async (t) => {
+      const env = { DATABASE_URL: database.url, POSTBAG_WEBHOOK_KEY: randomBytes(32).toString('base64') }
+      const program = await startCatching({ env: { ...env, ...(await takenPort(t)) } })
+      t.after(() => program.stop('SIGKILL'))
+      assert.equal(program.url, 'nowhere')
+
+      assert.equal(await program.ended, 0)
     })
   })
+}
+
+async function takenPort(t: TestContext): Promise<{ readonly PORT: string }> {
+  const other = createServer().listen(0, '127.0.0.1')
+  t.after(() => other.close())
+  await once(other, 'listening')
+  return { PORT: String((other.address() as { port: number }).port) }
 }
 
 /** Make a queue of this name and wait for it; resolves when the server does, and is told by the database. */

@@ -12,7 +12,9 @@ export interface RunningProgram {
   readonly url: string
   /** From its start to its first line. */
   readonly startMillis: number
-  /** Send it a signal, SIGTERM by default; resolves with its exit code when it has ended, null if the signal ended it. */
+  /** Its exit code when it has ended, null if a signal ended it. */
+  readonly ended: Promise<number | null>
+  /** Send it a signal, SIGTERM by default; resolves as `ended`. */
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
@@ -71,6 +73,7 @@ async function start(
   return {
     url,
     startMillis: performance.now() - started,
+    ended,
     stop(signal = 'SIGTERM') {
       child.kill(signal)
       return ended
