@@ -117,8 +117,9 @@ const countBytes = bodyLimit({ maxSize: maxRequestBytes, onError: refuseLarge })
 const boundedBody: MiddlewareHandler<DoorEnv> = async (context, next) => {
   const length = context.req.header('content-length')
   if (length === undefined || context.req.header('transfer-encoding') !== undefined) {
-    return readingBody(context, () => countBytes(context, next))
+    await readingBody(() => countBytes(context, async () => {}))
+  } else if (!(Number(length) <= maxRequestBytes)) {
+    refuseLarge()
   }
-  if (!(Number(length) <= maxRequestBytes)) refuseLarge()
   await next()
 }

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { before, describe, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { signToken } from '../../src/http/token.ts'
 import type { ProgramOptions, RunningProgram } from '../runtimes/process.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
@@ -26,8 +27,8 @@ export function ownServerOf({ name, start, startCatching }: OwnServer): void {
       database = await createDatabase()
     })
 
-    const open = async (t: TestContext, env: Readonly<Record<string, string>> = {}) => {
-      const server = await start({ env: { DATABASE_URL: database.url, PORT: '0', ...env } })
+    const open = async (t: TestContext, env: Readonly<Record<string, string>> = {}, onLog = (_: string) => {}) => {
+      const server = await start({ env: { DATABASE_URL: database.url, PORT: '0', ...env }, onLog })
       t.after(() => server.stop('SIGKILL'))
       return server
     }
@@ -68,6 +69,30 @@ export function ownServerOf({ name, start, startCatching }: OwnServer): void {
       assert.deepEqual(await messagesOf(await answer), [])
       assert.ok(performance.now() - started > 19_900)
     })
+
+    for (const [what, part] of [
+      ['that said how long it is', 'content-length: 100\r\n\r\nonly a part'],
+      ['in chunks', 'transfer-encoding: chunked\r\n\r\nb\r\nonly a part\r\n'],
+    ] as const) {
+      test(`whose client leaves in the middle of a request ${what} takes it for refused, and nothing for wrong`, async (t) => {
+        const log: string[] = []
+        const { url } = await open(t, {}, (line) => log.push(line))
+        const { hostname, port, host } = new URL(url)
+
+        for (const leave of ['end', 'destroy'] as const) {
+          const path = `/v1/queues/left-by-${leave}/messages`
+          const socket = connect(Number(port), hostname)
+          await once(socket, 'connect')
+          socket.write(`POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: text/plain\r\n${part}`)
+          await sleep(200)
+          socket[leave]()
+
+          const line = await until(`the line of ${path}`, async () => log.find((each) => each.includes(path)))
+          const { level, status, error } = JSON.parse(line)
+          assert.deepEqual({ level, status, error }, { level: 'info', status: 400, error: 'request_invalid' })
+        }
+      })
+    }
 
     test('does not listen where others reach it without a secret, and not at all without a database', async () => {
       const env = { DATABASE_URL: database.url, PORT: '0' }
