@@ -4,11 +4,11 @@
  *   Deno.serve(postbag.fetch)
  *
  * An isolate lives for 150 to 400 s and serves many requests, so it is a process like others, only a small one: the database gives each
- * project few connections. It listens on a connection of its own (LISTEN) if that address has sessions, else those who wait look now and
+ * project few connections. It listens on a connection of its own (LISTEN) if its address has sessions, else those who wait look now and
  * then; which of them, is tried (wakeup/listener.ts). It would end while it delivers webhooks, so it is kept until that is done
  * (waitUntil); and it delivers when it was asked to: after a publish, and by POST /v1/deliver. */
 import { errorForLog, notConfigured } from '../src/app.ts'
-import { hostedConfig } from '../src/config.ts'
+import { supabaseConfig } from '../src/config.ts'
 import { createProcess, type Process } from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
@@ -20,19 +20,8 @@ declare const EdgeRuntime: { waitUntil(work: Promise<unknown>): void } | undefin
 let live: Process | undefined
 
 function start(): Process {
-  const env = Deno.env.toObject()
-  const SUPABASE_DB_URL = env['SUPABASE_DB_URL']
-  const config = hostedConfig({
-    DATABASE_URL: SUPABASE_DB_URL,
-    DATABASE_DIRECT_URL: SUPABASE_DB_URL,
-    POSTBAG_BASE_PATH: '/postbag',
-    POSTBAG_MAX_CONNECTIONS: '3',
-    ...env,
-    // Everybody reaches it.
-    HOST: '0.0.0.0',
-  })
   const made = createProcess({
-    ...config,
+    ...supabaseConfig(Deno.env.toObject()),
     attempt: createTransport().attempt,
     // (Where it is run with Deno alone, nothing ends it.)
     keepAwake: (work) => typeof EdgeRuntime === 'undefined' || EdgeRuntime.waitUntil(work),

@@ -134,6 +134,29 @@ export function hostedConfig(env: Environment): ServerConfig & { readonly databa
   return { ...serverConfig(env), databaseUrl: databaseAddress(env) }
 }
 
+/** Configuration of a Supabase Edge Function: everybody reaches it, and its database is the project's (SUPABASE_DB_URL), unless DATABASE_URL
+ * names another. It listens past the pooler, at the project's address, where that is the same database.
+ * @throws Error with a sentence that says what to set. */
+export function supabaseConfig(env: Environment): ServerConfig & { readonly databaseUrl: string } {
+  const { SUPABASE_DB_URL, DATABASE_URL, DATABASE_DIRECT_URL } = env
+  const isOfProject = !DATABASE_URL || placeOf(DATABASE_URL) === placeOf(SUPABASE_DB_URL)
+  return hostedConfig({
+    POSTBAG_BASE_PATH: '/postbag',
+    POSTBAG_MAX_CONNECTIONS: '3',
+    ...env,
+    DATABASE_URL: DATABASE_URL || SUPABASE_DB_URL,
+    DATABASE_DIRECT_URL: DATABASE_DIRECT_URL || (isOfProject ? SUPABASE_DB_URL : undefined),
+    HOST: '0.0.0.0',
+  })
+}
+
+/** Of a database, without the port: a pooler beside it has another. */
+function placeOf(address = ''): string {
+  if (!URL.canParse(address)) return address
+  const { hostname, pathname } = new URL(address)
+  return `${hostname}${pathname}`
+}
+
 /** Configuration of a function, which is always reachable from outside. Reads DATABASE_URL, DATABASE_DIRECT_URL,
  * POSTBAG_SECRET, POSTBAG_INVOKES_ITSELF, and the settings of webhooks.
  * @throws Error with a sentence that says what to set. */

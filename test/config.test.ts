@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { openLocal } from '../functions/local.ts'
-import { functionConfig, refuseUnreadable, serverConfig, tokenAccess } from '../src/config.ts'
+import { functionConfig, refuseUnreadable, serverConfig, supabaseConfig, tokenAccess } from '../src/config.ts'
 
 describe('the address of a database', () => {
   for (const [what, url] of [
@@ -94,4 +94,28 @@ test('a byte order mark, as some editors put before the text of a file, is named
 
   assert.throws(() => serverConfig({ DATABASE_URL: '\ufeffpostgres://db.example/app' }), message('DATABASE_URL'))
   assert.throws(() => tokenAccess(`\ufeff${'x'.repeat(32)}`), message('POSTBAG_SECRET'))
+})
+
+describe('on Supabase', () => {
+  const POSTBAG_SECRET = 'a secret of thirty-two characters'
+  const SUPABASE_DB_URL = 'postgres://postgres:p%40ss@db.abc.supabase.co:5432/postgres'
+  const pooled = 'postgresql://postgres:p%40ss@db.abc.supabase.co:6543/postgres'
+  const own = 'postgres://me@db.example/app'
+  const addresses = (env: Record<string, string>) => {
+    const { databaseUrl, directUrl } = supabaseConfig({ POSTBAG_SECRET, SUPABASE_DB_URL, ...env })
+    return [databaseUrl, directUrl]
+  }
+
+  test('the project’s address is where it listens, also past the pooler beside it', () => {
+    assert.deepEqual(addresses({}), [SUPABASE_DB_URL, SUPABASE_DB_URL])
+    assert.deepEqual(addresses({ DATABASE_URL: '' }), [SUPABASE_DB_URL, SUPABASE_DB_URL])
+    assert.deepEqual(addresses({ DATABASE_URL: pooled }), [pooled, SUPABASE_DB_URL])
+  })
+
+  test('another database is listened to where it is, or where the user says', () => {
+    assert.deepEqual(addresses({ DATABASE_URL: own }), [own, undefined])
+    const sibling = SUPABASE_DB_URL.replace(/postgres$/, 'app')
+    assert.deepEqual(addresses({ DATABASE_URL: sibling, DATABASE_DIRECT_URL: own }), [sibling, own])
+    assert.deepEqual(addresses({ DATABASE_DIRECT_URL: own }), [SUPABASE_DB_URL, own])
+  })
 })

@@ -35,6 +35,18 @@ test('it is served under its name, and where that has been taken off', async (t)
   assert.equal((await fetch(`${url}-of-another/healthz`)).status, 404)
 })
 
+test('with another database than the project’s, it listens to that', async (t) => {
+  const [project, own] = [await createDatabase(), await createDatabase()]
+  const env = { SUPABASE_DB_URL: project.url, DATABASE_URL: own.url, POSTBAG_SECRET: secret }
+  const { url, stop } = await startDeno(supabaseProgram, { env })
+  t.after(() => stop('SIGKILL'))
+
+  const { answer } = await openReceive(url, 'elsewhere', secret)
+  await own.pool.query(`select postbag.send('elsewhere', '1')`)
+
+  assert.equal(((await (await answer).json()) as { messages: object[] }).messages.length, 1)
+})
+
 for (const [what, env, detail] of [
   ['a secret', { SUPABASE_DB_URL: 'postgres://nobody@127.0.0.1:1/nothing' }, /POSTBAG_SECRET is not set/],
   ['a database', { POSTBAG_SECRET: secret }, /DATABASE_URL is not set/],
