@@ -99,11 +99,11 @@ describe('the package', () => {
 })
 
 describe('the client', () => {
-  test('is less than 7.6 kB when bundled and compressed', async (t) => {
+  test('is less than 7.7 kB when bundled and compressed', async (t) => {
     const { gzipBytes } = await bundle(join(root, 'src/client/index.ts'))
 
     t.diagnostic(`${gzipBytes} bytes`)
-    assert.ok(gzipBytes < 7600, `${gzipBytes} bytes`)
+    assert.ok(gzipBytes < 7700, `${gzipBytes} bytes`)
   })
 })
 

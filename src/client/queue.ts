@@ -111,8 +111,9 @@ export class Queue<Input = unknown, Output = Input> {
 
   /** Send one message that asks for a reply, and wait for it, `timeoutSeconds` at most (0 – 604800, defaults to 20). Throws `reply_overdue` if
    * nobody has replied by then; its cause is `{ id }`, for fetchReply, within `keepSeconds` (defaults to 3600, or the time-out if that is
-   * longer). Once it is sent, a server that is away is asked again until the time is over, and what is thrown all the same has `{ id, cause }`
-   * as its cause. Retries send it once, as long as the queue's dedup window is not 0. */
+   * longer). A server that is away is asked again until the time is over (one that never answered, for 4 minutes; with `retries: 0` not at
+   * all), and what is thrown all the same has `{ id, dedupId, cause }` as its cause. If no answer ever came there is no id: sendRequest
+   * with that dedupId gives it, and sends what did not arrive. Retries send it once, as long as they come within the queue's dedup window. */
   request<Answer = unknown>(body: Input, options: RequestOptions<Answer> = {}): Promise<Reply<Answer>> {
     return request(this.#remote, body, options)
   }
