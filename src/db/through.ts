@@ -2,12 +2,16 @@
  *
  *  1. Values go as text, and the statement says so before it says what they are ($2::text::jsonb): libraries write dates, JSON and
  *     undefined each in a way of their own, and text all alike. (A value without a cast is what the function takes.)
- *  2. A row comes back as one column of JSON text: whatever a library makes of names (camelCase) and of types (dates, numbers, JSON) is made
- *     of that column only, which it leaves alone.
+ *  2. A row comes back as one column of text: JSON behind a mark, for there are libraries that read what looks like JSON (Kysely's
+ *     ParseJSONResultsPlugin does, at every depth). Whatever a library makes of names (camelCase) and of types (dates, numbers, JSON) is
+ *     made of that column only, which it leaves alone.
  *  3. Where the database's error lies inside the library's, and is one of ours, it is taken out; else the library's is thrown, which is what
  *     the caller's code around the transaction knows. */
 import { QueueError } from '../errors.ts'
 import { asQueueError, type Executor } from './call.ts'
+
+/** What no JSON begins with, nor anything else that a library might read. */
+const mark = 'row '
 
 /** Run a statement with `$1` … in it. Gives the rows, or (as pg does) an object that has them. */
 export type RunText = (text: string, values: (string | null)[]) => PromiseLike<unknown>
@@ -19,10 +23,10 @@ export function through(run: RunText, inner: (error: unknown) => unknown = inner
     async query(text, values) {
       try {
         const answer = await run(
-          `select row_to_json(answer)::text as answer from (${text.replace(/\$\d+(?=::)/g, '$&::text')}) as answer`,
+          `select '${mark}' || row_to_json(answer)::text as answer from (${text.replace(/\$\d+(?=::)/g, '$&::text')}) as answer`,
           values.map(textOf),
         )
-        return { rows: rowsOf(answer).map((row) => JSON.parse(row.answer)) }
+        return { rows: rowsOf(answer).map((row) => JSON.parse(row.answer.slice(mark.length))) }
       } catch (error) {
         throw explained(error, inner)
       }

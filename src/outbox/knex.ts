@@ -27,6 +27,6 @@ export function fromKnex(knex: KnexHandle): Executor {
 /** Knex writes the statement before the database's message, in the database's own error. */
 function withoutStatement(error: unknown): unknown {
   const { message = '', ...rest } = error as Error & { message?: string }
-  const [, ofDatabase] = /^select row_to_json[\s\S]* as answer - ([\s\S]*)$/.exec(message) ?? []
+  const [, ofDatabase] = /^select [\s\S]* as answer - ([\s\S]*)$/.exec(message) ?? []
   return ofDatabase === undefined ? undefined : Object.assign(new Error(ofDatabase, { cause: error }), rest)
 }

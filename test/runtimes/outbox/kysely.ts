@@ -1,5 +1,5 @@
-/* Kysely, plain and with the plugin that renames what comes back. */
-import { CamelCasePlugin, type ControlledTransaction, Kysely, PostgresDialect } from 'kysely'
+/* Kysely, plain and with plugins that change what comes back. */
+import { type ControlledTransaction, Kysely, type KyselyPlugin, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import type { Library, Transaction } from './library.ts'
 
@@ -7,10 +7,10 @@ interface Tables {
   example_order: { item: string }
 }
 
-export async function openKysely(url: string, { camelCase = false } = {}): Promise<Library> {
+export async function openKysely(url: string, ...plugins: KyselyPlugin[]): Promise<Library> {
   const db = new Kysely<Tables>({
     dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url }) }),
-    plugins: camelCase ? [new CamelCasePlugin()] : [],
+    plugins,
   })
   return {
     executor: db,
