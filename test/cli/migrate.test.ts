@@ -140,10 +140,10 @@ describe('postbag migrate', () => {
   })
 
   test('says that the address of the database lacks its password', async () => {
-    const url = new URL((await emptyDatabase()).url)
-    url.password = ''
+    const { url } = await emptyDatabase()
+    const address = Object.assign(new URL(url), { password: '' })
 
-    const { code, stderr } = await postbag(['migrate'], { env: { DATABASE_URL: url.href } })
+    const { code, stderr } = await postbag(['migrate'], { env: { DATABASE_URL: address.href } })
 
     assert.equal(code, 1)
     assert.match(
