@@ -130,7 +130,7 @@ describe('postbag migrate', () => {
     ] as const) {
       for (const command of ['migrate', 'doctor']) {
         const { code, stderr } = await postbag([command], {
-          env: { DATABASE_URL: Object.assign(new URL(url), change).href },
+          env: { DATABASE_URL: Object.assign(new URL(url), change as object).href },
         })
 
         assert.equal(code, 69)
