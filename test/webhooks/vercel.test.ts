@@ -66,8 +66,8 @@ test('where there is more than fits into the time after an answer, another invoc
   const isSelfCall = (line: string) => line.includes('"/v1/deliver"')
 
   assert.equal((await publish(...bodies)).status, 201)
-  // One after the other, they take more than 20 s.
-  for (const count of [50, 90, 110]) await world.noted(3 + count)
+  // One after the other, they take more than 20 s: each step 4 s of those that it may take.
+  for (const count of [20, 40, 60, 80, 100, 110]) await world.noted(3 + count)
 
   assert.deepEqual(
     world
