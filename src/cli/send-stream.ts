@@ -103,6 +103,7 @@ function badLine(number: number, problem: string): Ending {
 function withCount(thrown: unknown, sent: number, last: number): unknown {
   const error = thrown instanceof LineTooLong ? badLine(thrown.number, thrown.message) : thrown
   const count = sent === 0 ? 'No message was sent.' : `Sent before: ${counted(sent, 'message')}, up to line ${last}.`
-  const unsure = error instanceof QueueError && error.code === 'network_error'
+  // (A connection that breaks may do so after the commit: the one to the server, and the server's own to its database.)
+  const unsure = error instanceof QueueError && ['network_error', 'database_unavailable'].includes(error.code)
   return sayingMore(error, unsure ? `${count} What became of those after it is not known.` : count)
 }

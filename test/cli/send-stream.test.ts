@@ -201,6 +201,37 @@ test('Ctrl-C ends it, says what was sent, and what was read is sent', async () =
 })
 
 describe('a server that is away', () => {
+  for (const [what, answer] of [
+    ['itself', undefined],
+    ['from its database', '{"code":"database_unavailable","detail":"the connection broke","status":503}'],
+  ] as const) {
+    test(`${what}, in the middle: nobody knows what became of the batch under way`, async (t) => {
+      let asked = 0
+      const first = Promise.withResolvers<void>()
+      const server = createServer(async (incoming, outgoing) => {
+        await text(incoming)
+        if (++asked === 1) {
+          outgoing.writeHead(201, { 'content-type': 'application/json' }).end('{"messages":[]}')
+          first.resolve()
+        } else if (answer === undefined) incoming.socket.destroy()
+        else outgoing.writeHead(503, { 'content-type': 'application/problem+json' }).end(answer)
+      })
+      await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+      t.after(() => server.close())
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const sending = start(['send', 'x', '--url', url])
+      sending.child.stdin?.write('1\n')
+      await first.promise
+      sending.child.stdin?.write('2\n')
+      await sending.said(/trying again/)
+
+      sending.child.kill('SIGINT')
+
+      const { stderr } = await sending.ended
+      assert.match(stderr, /Sent before: 1 message, up to line 1\. What became of those after it is not known\./)
+    })
+  }
+
   test('from the beginning is given up soon', async () => {
     const { code, stderr } = await postbag(['send', 'x', '--url', 'http://127.0.0.1:9999'], { input: '1\n' })
 
