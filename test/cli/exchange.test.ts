@@ -46,6 +46,29 @@ test('an exchange is declared, bound, tried, published to and deleted', async ()
   assert.equal((await run('exchange', 'delete', 'others')).stdout, 'Deleted the exchange others and 1 binding.\n')
 })
 
+test('a binding without a routing key is for the empty one, but of a fanout exchange for everything', async () => {
+  await run('queue', 'create', 'keyless')
+  for (const type of ['direct', 'topic', 'fanout']) {
+    await run('exchange', 'declare', `by-${type}`, '--type', type)
+    await run('exchange', 'bind', `by-${type}`, '--queue', 'keyless')
+  }
+  await run('exchange', 'bind', 'by-topic', '--to', 'by-direct')
+
+  for (const [type, tried, listed] of [
+    ['direct', 'the empty routing key', 'the empty routing key'],
+    ['topic', 'the empty routing key', 'the empty routing key'],
+    ['fanout', 'everything goes there', ''],
+  ] as const) {
+    const { stdout: steps } = await run('exchange', 'test', `by-${type}`)
+    const { stdout: bindings } = await run('exchange', 'bindings', `by-${type}`)
+
+    assert.match(steps, new RegExp(`^by-${type} +${type} +the queue keyless +${tried}$`, 'm'))
+    assert.match(bindings, new RegExp(`^by-${type} +the queue keyless *${listed}$`, 'm'))
+  }
+  const { stdout: incoming } = await run('exchange', 'bindings', 'by-direct', '--incoming')
+  assert.match(incoming, /^by-topic +the exchange by-direct +the empty routing key$/m)
+})
+
 test('what cannot be is refused, and says why', async () => {
   await run('exchange', 'declare', 'plain')
 

@@ -1,6 +1,6 @@
 /* postbag exchange bindings: what is bound to an exchange, or leads to it. */
 import type { Command } from 'commander'
-import type { BindingInfo } from '../../wire.ts'
+import type { BindingInfo, ExchangeType } from '../../wire.ts'
 import { table, writeJson, writeLine } from '../output.ts'
 import { type ServerOptions, useServer, withServerOptions } from '../server.ts'
 import { conditionOf, targetOf } from './conditions.ts'
@@ -31,7 +31,15 @@ async function listBindings(name: string, { incoming, json, ...options }: Bindin
     if (bindings.length === 0) {
       return writeLine(incoming ? `No exchange leads to ${name}.` : `Nothing is bound to ${name} yet.`)
     }
-    const rows = bindings.map((binding) => [binding.source, targetOf(binding), conditionOf(binding)])
+    // Where a binding says nothing, the type of its exchange does.
+    const sources = new Set(bindings.filter((binding) => conditionOf(binding) === '').map(({ source }) => source))
+    const types = new Map<string, ExchangeType>()
+    for (const source of sources) types.set(source, (await client.exchange(source).info()).type)
+    const rows = bindings.map((binding) => [
+      binding.source,
+      targetOf(binding),
+      conditionOf(binding, types.get(binding.source)),
+    ])
     await writeLine(table(['FROM', 'TO', 'WHAT FITS'], rows))
   })
 }

@@ -1,7 +1,7 @@
 /* What a binding asks for, as it is said on the command line and shown to people. */
 import { type Command, Option } from 'commander'
 import { defined } from '../../client/effects.ts'
-import type { BindingCondition, BindRequest } from '../../wire.ts'
+import type { BindingCondition, BindRequest, ExchangeType } from '../../wire.ts'
 import { collected, wholeNumber } from '../values.ts'
 
 export interface ConditionOptions {
@@ -46,12 +46,13 @@ export function targetOf({ queue, exchange }: { readonly queue?: string; readonl
   return queue === undefined ? `the exchange ${exchange}` : `the queue ${queue}`
 }
 
-/** "key order.*", "all of format=pdf, type", "weight 2" */
-export function conditionOf(binding: BindingCondition & { readonly weight?: number }): string {
+/** "key order.*", "all of format=pdf, type", "weight 2"; nothing if everything fits.
+ * @param type the exchange's: for who says no routing key, a direct and a topic exchange ask for the empty one */
+export function conditionOf(binding: BindingCondition & { readonly weight?: number }, type?: ExchangeType): string {
   const { routingKey, headers, match, weight } = binding
   const named = Object.entries(headers ?? {}).map(([name, value]) => (value === null ? name : `${name}=${value}`))
   const said = [
-    routingKey ? `key ${routingKey}` : '',
+    routingKey ? `key ${routingKey}` : type === 'direct' || type === 'topic' ? 'the empty routing key' : '',
     headers ? `${match ?? 'all'} of ${named.join(', ') || 'nothing'}` : '',
     weight ? `weight ${weight}` : '',
   ]

@@ -35,6 +35,6 @@ async function testRoute(name: string, { key, header: headers, json, ...options 
 }
 
 function rowOf(step: RouteStep): readonly string[] {
-  const why = step.alternate ? 'nothing fits: its alternate' : conditionOf(step) || 'everything goes there'
+  const why = step.alternate ? 'nothing fits: its alternate' : conditionOf(step, step.type) || 'everything goes there'
   return [step.source, step.type, targetOf(step), why]
 }
