@@ -10,13 +10,19 @@ export function duration(text: string): number {
   return Number(number) * unitSeconds[unit as keyof typeof unitSeconds]
 }
 
-/** "2026-12-24T08:00Z" and other times of ISO 8601, in UTC; those without a zone are of this machine's. */
+/** "2026-12-24T08:00Z" and other times of ISO 8601, in UTC; those without a zone are of this machine's. (Date takes February 31 for March 3.) */
 export function instant(text: string): string {
-  const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(text) ? new Date(text) : undefined
+  const [, date] = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d/.exec(text) ?? []
+  const time = date !== undefined && isDate(date) ? new Date(text) : undefined
   if (time === undefined || Number.isNaN(time.getTime())) {
     throw new InvalidArgumentError('It must be a time such as 2026-12-24T08:00Z, or 2026-12-24T08:00 in local time.')
   }
   return time.toISOString()
+}
+
+function isDate(text: string): boolean {
+  const midnight = new Date(`${text}T00:00Z`)
+  return !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(text)
 }
 
 /** "10", "10/s", "600/m", "5000/h" or "10000/d", as so many in a second. */

@@ -51,12 +51,20 @@ describe('a point in time', () => {
   for (const [text, time] of [
     ['2026-12-24T08:00Z', '2026-12-24T08:00:00.000Z'],
     ['2026-12-24T08:00:30.5+01:00', '2026-12-24T07:00:30.500Z'],
+    ['2028-02-29T08:00Z', '2028-02-29T08:00:00.000Z'],
     ['2026-12-24T08:00', new Date(2026, 11, 24, 8).toISOString()],
   ] as const) {
     test(`is ${text}, in UTC`, () => assert.equal(instant(text), time))
   }
 
-  for (const text of ['', 'tomorrow', '2026-12-24', '2026-13-24T08:00Z', '08:00', '1766563200']) {
+  const noDates = [
+    '2027-02-31T00:00Z',
+    '2027-02-31T00:00',
+    '2027-02-29T00:00+01:00',
+    '2026-04-31T12:00',
+    '2026-04-00T12:00Z',
+  ]
+  for (const text of ['', 'tomorrow', '2026-12-24', '2026-13-24T08:00Z', '08:00', '1766563200', ...noDates]) {
     test(`is not ${JSON.stringify(text)}`, () => assert.throws(() => instant(text), /must be a time such as/))
   }
 })
