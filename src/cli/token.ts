@@ -26,8 +26,12 @@ export function addToken(program: Command): void {
     .action(token)
 }
 
+/** A hundred years, in seconds. */
+const longest = 36_500 * 86_400
+
 function lifetime(text: string): number {
   const seconds = duration(text)
+  if (seconds > longest) throw new InvalidArgumentError('It must be at most 36500d; without it, a token never ends.')
   if (seconds < 1) throw new InvalidArgumentError('It must be at least a second.')
   return seconds
 }

@@ -17,7 +17,7 @@ const scopePattern = /^(admin|(send|receive|publish):[A-Za-z0-9._*-]{1,80})$/
 const portalPattern = /^portal:((?:[A-Za-z0-9._~!'()-]|%[0-9A-Fa-f]{2})+)$/
 
 /** Make a token.
- * @throws QueueError request_invalid for a scope that is none, or one for a portal that is not alone or lasts too long. */
+ * @throws QueueError request_invalid for a scope that is none, or one for a portal that is not alone or lasts too long; for an end that is no time. */
 export async function signToken(
   secret: string,
   { scopes, expiresAt, now }: { readonly scopes: readonly string[]; readonly expiresAt?: Date; readonly now: Date },
@@ -30,6 +30,9 @@ export async function signToken(
           `got ${scope}`,
       )
     }
+  }
+  if (Number.isNaN(expiresAt?.getTime())) {
+    throw new QueueError('request_invalid', 'expiresAt must be a time, got an invalid Date')
   }
   const claims = { scope: scopes.join(' '), iat: epochSeconds(now), ...(expiresAt && { exp: epochSeconds(expiresAt) }) }
   const fault = portalFault(scopes, claims)

@@ -51,6 +51,8 @@ describe('postbag token', () => {
     ['an unknown scope', ['--scope', 'delete:all'], env, 1, /scope must be admin, send.*got delete:all/],
     ['a portal without an end', ['--scope', 'portal:acme'], env, 1, /must end at most 604800 s/],
     ['a portal for too long', ['--scope', 'portal:acme', '--expires', '8d'], env, 1, /got 691200 s/],
+    ['an end that no calendar has', ['--scope', 'admin', '--expires', '999999999d'], env, 2, /at most 36500d/],
+    ['one of a portal', ['--scope', 'portal:acme', '--expires', '999999999d'], env, 2, /at most 36500d/],
     ['a time that is none', ['--scope', 'admin', '--expires', 'soon'], env, 2, /30d/],
     ['no secret', ['--scope', 'admin'], {}, 1, /POSTBAG_SECRET is not set/],
     ['a short secret', ['--scope', 'admin'], { POSTBAG_SECRET: 'short' }, 1, /at least 32 characters/],

@@ -80,6 +80,15 @@ test('a scope that is none is refused when the token is made', async () => {
   }
 })
 
+test('an end that is no time is refused, also of a token for a portal', async () => {
+  for (const scope of ['admin', 'portal:acme']) {
+    await assert.rejects(signToken(secret, { scopes: [scope], now, expiresAt: new Date(Number.NaN) }), {
+      code: 'request_invalid',
+      message: 'expiresAt must be a time, got an invalid Date',
+    })
+  }
+})
+
 test('an expired token says so', async () => {
   const token = await signToken(secret, { scopes: ['admin'], expiresAt: new Date(Date.now() - 1000), now })
 
