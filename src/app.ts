@@ -72,8 +72,8 @@ export function createApp(config: AppConfig, log: Log = () => {}): Door {
     const written = streamed.then(write)
     context.env.keep?.(written)
   })
-  app.use(boundedBody)
   app.use('/v1/*', crossOrigin(config.access))
+  app.use(boundedBody)
   app.use('/v1/*', async (context, next) => {
     if (context.env.hub.closed)
       throw new QueueError('server_stopping', 'this server is stopping: try again, another answers')
