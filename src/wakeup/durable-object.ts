@@ -46,8 +46,9 @@ export class WakeupHub extends DurableObject<HubEnv> {
     this.#made?.poke(queue, messages)
   }
 
+  /** Of what was made: anybody may ask, and to find it out would open connections. */
   mode(): string | Promise<string> {
-    return this.#hub.mode
+    return this.#made?.mode ?? 'not known yet: nobody has waited'
   }
 }
 

@@ -111,10 +111,14 @@ export function createRemoteHub({ namespace, objects = 1, keep }: RemoteHubOptio
 }
 
 async function modeOf(object: RemoteObject): Promise<string> {
+  const silence = Promise.withResolvers<string>()
+  const timer = setTimeout(() => silence.resolve('not known: the Durable Object does not answer'), graceMillis)
   try {
-    return `${await object.mode()}, in a Durable Object`
+    return await Promise.race([object.mode().then((mode) => `${mode}, in a Durable Object`), silence.promise])
   } catch (error) {
     return `poll: the Durable Object cannot be reached: ${error instanceof Error ? error.message : error}`
+  } finally {
+    clearTimeout(timer)
   }
 }
 

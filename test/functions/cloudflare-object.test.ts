@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { leaveWorker, startWorker } from '../runtimes/workerd.ts'
 import { createDatabase } from '../support/database.ts'
 import { newQueue, on } from '../support/sql-verbs.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/until.ts'
 import { listenerRests, listeners, watchers } from '../wakeup/waiting.ts'
 import { authorization, createWorld, secret, type World } from './worker-world.ts'
@@ -240,6 +241,19 @@ describe('without a connection that listens', () => {
     assert.deepEqual(await waiting, [1])
     const { wakeUp } = (await (await world.call('GET', '/healthz')).json()) as { wakeUp: string }
     assert.match(wakeUp, new RegExp(`^${reason}.*, in a Durable Object$`))
+  })
+
+  test('because nobody has waited yet, /healthz says so, and opens none', async (t) => {
+    const direct = await startTcpProxy((await createDatabase()).url)
+    const world = await createWorld(entry, { DATABASE_DIRECT_URL: direct.url })
+    t.after(() => Promise.all([world.stop(), direct.stop()]))
+
+    for (let times = 0; times < 3; times++) {
+      const { wakeUp } = (await (await world.call('GET', '/healthz')).json()) as { wakeUp: string }
+      assert.equal(wakeUp, 'not known yet: nobody has waited, in a Durable Object')
+    }
+
+    assert.deepEqual([world.proxy.connections, direct.connections], [0, 0])
   })
 
   test('because none is configured, the Worker polls, and /healthz says why', async () => {
