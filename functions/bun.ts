@@ -3,7 +3,14 @@
  *   import { startServer } from 'postbag/bun'
  *   await startServer()                                   */
 import { hostedConfig, refuseOpenDoor } from '../src/config.ts'
-import { createProcess, orStop, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import {
+  createProcess,
+  longestFinishMillis,
+  orStop,
+  type RunningServer,
+  type ServerProcessOptions,
+  urlOf,
+} from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
 /** Of Bun's own API, what is used here. */
@@ -13,7 +20,7 @@ declare const Bun: {
     readonly port: number
     readonly idleTimeout: number
     fetch(request: Request): Response | Promise<Response>
-  }): { readonly port: number; stop(): Promise<void> }
+  }): { readonly port: number; stop(closeActiveConnections?: boolean): Promise<void> }
 }
 
 /** Bun cuts a connection on which nothing came or went for so many seconds: 10 by default, less than a receive may wait; 255 at most. */
@@ -22,8 +29,12 @@ const idleTimeout = 255
 const signals = ['SIGINT', 'SIGTERM'] as const
 
 /** Start a server, which SIGINT and SIGTERM stop in order. Options default to what the environment says (serverConfig in src/config.ts).
+ * @param finishMillis how long its stop() waits at most for what is being answered
  * @throws Error with a sentence that says what to set; Bun's own if it cannot listen. */
-export async function startServer(options: ServerProcessOptions = hostedConfig(process.env)): Promise<RunningServer> {
+export async function startServer(
+  options: ServerProcessOptions = hostedConfig(process.env),
+  finishMillis = longestFinishMillis,
+): Promise<RunningServer> {
   const { access, host, port } = options
   refuseOpenDoor(access, host)
   const live = createProcess({ ...options, attempt: createTransport().attempt })
@@ -31,12 +42,15 @@ export async function startServer(options: ServerProcessOptions = hostedConfig(p
     Bun.serve({ hostname: host, port, idleTimeout, fetch: (request) => live.fetch(request) }),
   )
 
+  const finish = async () => {
+    const timer = setTimeout(() => server.stop(true), finishMillis)
+    await server.stop()
+    clearTimeout(timer)
+  }
   const stop = () =>
-    live
-      .stop(() => server.stop())
-      .finally(() => {
-        for (const signal of signals) process.off(signal, stop)
-      })
+    live.stop(finish).finally(() => {
+      for (const signal of signals) process.off(signal, stop)
+    })
   for (const signal of signals) process.on(signal, stop)
   return { url: urlOf(host, server.port), stop }
 }

@@ -2,14 +2,17 @@
 import type { ServerResponse } from 'node:http'
 import { type ServerType, serve } from '@hono/node-server'
 import { refuseOpenDoor } from '../src/config.ts'
-import { createProcess, orStop, type RunningServer, type ServerProcessOptions, urlOf } from '../src/process.ts'
+import {
+  createProcess,
+  longestFinishMillis,
+  orStop,
+  type RunningServer,
+  type ServerProcessOptions,
+  urlOf,
+} from '../src/process.ts'
 import { createTransport } from '../src/webhooks/node/transport.ts'
 
 export type { RunningServer as NodeServer, ServerProcessOptions as NodeServerOptions }
-
-/** How long a server that stops waits for what is being answered: 30 s, as long as a statement may take. So long a client can hold it up that does
- * not send the rest of its request, or does not read its answer. */
-const longestFinishMillis = 30_000
 
 /** Start a server; resolves when it listens, rejects if it cannot.
  * @param finishMillis how long its stop() waits at most for what is being answered */

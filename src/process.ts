@@ -30,6 +30,10 @@ export interface ProcessOptions extends AppConfig {
   readonly log?: Log
 }
 
+/** How long a server that stops waits for what is being answered: 30 s, as long as a statement may take. So long a client can hold it up that does
+ * not send the rest of its request, or does not read its answer. */
+export const longestFinishMillis = 30_000
+
 /** A server process: where it listens, and the same on every platform. */
 export interface ServerProcessOptions extends ProcessOptions {
   readonly host: string

@@ -2,14 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startDeno } from '../runtimes/process.ts'
-import { denoCatchingProgram, denoProgram } from '../runtimes/programs.ts'
+import { denoProgram, ownServer } from '../runtimes/programs.ts'
 import { ownServerOf } from './own-server.ts'
 
-ownServerOf({
-  name: 'Deno',
-  start: (options) => startDeno(denoProgram, options),
-  startCatching: (options) => startDeno(denoCatchingProgram, options),
-})
+ownServerOf({ name: 'Deno', start: (options, how) => startDeno(ownServer('deno', how), options) })
 
 for (const placed of [{ DENO_DEPLOY: 'true' }, { DENO_SERVE_ADDRESS: 'tcp:127.0.0.1:0' }]) {
   test(`where ${Object.keys(placed)} says that others choose the address, a secret is needed`, async () => {

@@ -15,12 +15,11 @@ const isTold = /^listen: /
 
 interface OwnServer {
   readonly name: string
-  start(options: ProgramOptions): Promise<RunningProgram>
-  /** The same, whose program goes on where it cannot listen. */
-  startCatching(options: ProgramOptions): Promise<RunningProgram>
+  /** @param how its program calls startServer, if otherwise than without anything */
+  start(options: ProgramOptions, how?: string): Promise<RunningProgram>
 }
 
-export function ownServerOf({ name, start, startCatching }: OwnServer): void {
+export function ownServerOf({ name, start }: OwnServer): void {
   describe(`a ${name} server`, () => {
     let database: TestDatabase
     before(async () => {
@@ -58,6 +57,20 @@ export function ownServerOf({ name, start, startCatching }: OwnServer): void {
         await assert.rejects(fetch(`${server.url}/healthz`))
       })
     }
+
+    test('that stops gives up a client that does not send the rest of its request', { timeout: 20_000 }, async (t) => {
+      const env = { DATABASE_URL: database.url, PORT: '0' }
+      const server = await start({ env }, 'startServer(undefined, 500)')
+      t.after(() => server.stop('SIGKILL'))
+      const { hostname, port, host } = new URL(server.url)
+      const socket = connect(Number(port), hostname).on('error', () => {})
+      t.after(() => socket.destroy())
+      await once(socket, 'connect')
+      socket.write(`PUT /v1/queues/half HTTP/1.1\r\nhost: ${host}\r\ncontent-length: 9\r\n\r\n{`)
+      await sleep(300)
+
+      assert.equal(await server.stop(), 0)
+    })
 
     test('lets a receive wait for 20 s', async (t) => {
       const { url } = await open(t)
@@ -107,7 +120,8 @@ export function ownServerOf({ name, start, startCatching }: OwnServer): void {
 
     test('whose port is taken leaves nothing behind in a program that goes on', { timeout: 20_000 }, async (t) => {
       const env = { DATABASE_URL: database.url, POSTBAG_WEBHOOK_KEY: randomBytes(32).toString('base64') }
-      const program = await startCatching({ env: { ...env, ...(await takenPort(t)) } })
+      const caught = "startServer().catch(() => ({ url: 'nowhere' }))"
+      const program = await start({ env: { ...env, ...(await takenPort(t)) } }, caught)
       t.after(() => program.stop('SIGKILL'))
       assert.equal(program.url, 'nowhere')
 

@@ -1,18 +1,14 @@
 /* The main modules of README.md, as the tests run them: over the sources, and saying where they listen. */
 const entry = (name: string) => JSON.stringify(new URL(`../../functions/${name}.ts`, import.meta.url).href)
 
-const ownServer = (name: string, start = 'startServer()') => `
+/** @param start what starts it, instead */
+export const ownServer = (name: 'bun' | 'deno', start = 'startServer()') => `
   import { startServer } from ${entry(name)}
   const { url } = await ${start}
   console.log(JSON.stringify({ url }))`
 
 export const denoProgram = ownServer('deno')
 export const bunProgram = ownServer('bun')
-
-/** Goes on where it cannot listen, and says that it is at "nowhere". */
-const catching = "startServer().catch(() => ({ url: 'nowhere' }))"
-export const denoCatchingProgram = ownServer('deno', catching)
-export const bunCatchingProgram = ownServer('bun', catching)
 
 /** On Supabase the platform says where Deno.serve listens. */
 export const supabaseProgram = `
