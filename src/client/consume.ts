@@ -42,8 +42,9 @@ export interface ConsumeOptions<Body = unknown> {
    * message out again at once, so one that always fails keeps the consumer busy until maxAttempts. */
   readonly retryDelaySeconds?: number | ((message: Message<Body>, error: unknown) => number | undefined) | undefined
   /** Hears of everything that goes wrong: handlers that threw and leases lost (with the message), servers away, acks refused. Throwing
-   * from it ends the consumer with that error. Without it trouble shows only in the messages' lastError. */
-  readonly onError?: ((error: unknown, message?: HeldMessage<Body>) => void) | undefined
+   * from it ends the consumer with that error, and so does a promise that rejects (which nobody waits for: once the consumer has ended it
+   * changes nothing). Without it trouble shows only in the messages' lastError. */
+  readonly onError?: ((error: unknown, message?: HeldMessage<Body>) => unknown) | undefined
   /** Aborting it stops gracefully: no further receives, running handlers end and their messages are settled, the rest is given back. The
    * consumer then ends without an error. While the server is away this takes up to a lease. */
   readonly signal?: AbortSignal | undefined
@@ -106,9 +107,10 @@ export async function consume<Body>(
     stop()
   }
 
-  function report(error: unknown, about?: Held<Body>): void {
+  /** Never rejects. */
+  async function report(error: unknown, about?: Held<Body>): Promise<void> {
     try {
-      onError?.(error, about?.message)
+      await onError?.(error, about?.message)
     } catch (fatal) {
       fail(fatal)
     }

@@ -35,8 +35,8 @@ export interface SqsHandlerOptions {
   /** Defaults to arn:aws:sqs:us-east-1:000000000000:{queue}. The region is taken from it. */
   readonly eventSourceArn?: string | undefined
   /** Hears of everything that goes wrong: handlers that threw, leases lost, servers away. Throwing from it ends the consumer
-   * with that error, after the batch that is being handled. */
-  readonly onError?: ((error: unknown) => void) | undefined
+   * with that error, after the batch that is being handled, and so does a promise that rejects. */
+  readonly onError?: ((error: unknown) => unknown) | undefined
   /** Aborting it ends the consumer after the batch that is being handled. */
   readonly signal?: AbortSignal | undefined
 }
@@ -73,9 +73,9 @@ export async function consumeWithSqsHandler(
   if (fatal) throw fatal.error
 
   /** What onError throws ends the consumer, but not before the batch in hand is settled. */
-  function report(error: unknown): void {
+  async function report(error: unknown): Promise<void> {
     try {
-      onError?.(error)
+      await onError?.(error)
     } catch (thrown) {
       fatal ??= { error: thrown }
     }

@@ -160,6 +160,19 @@ describe('consume ends with an error', () => {
     )
   })
 
+  test('when the promise of onError rejects', async (t) => {
+    const server = await serve(t, { receive: [cut, cut, cut, messages('1')] })
+    const enough = new Error('enough')
+
+    await assert.rejects(
+      tireless(server, hurry().sleep).consume(
+        { leaseSeconds: 43_200, onError: () => Promise.reject(enough) },
+        () => {},
+      ),
+      enough,
+    )
+  })
+
   test('when the function for the delay throws', async (t) => {
     const server = await serve(t, { receive: [messages('1')] })
     const bug = new TypeError('a bug')

@@ -395,6 +395,18 @@ describe('an error that onError throws ends the consumer, and the batch in hand 
     assert.deepEqual(await leftIn(queue), [['a', 'delayed', 'Error: broken']])
   })
 
+  test('when its promise rejects', async () => {
+    const queue = await queueWith('a')
+    const handler = () => Promise.reject(new Error('broken'))
+
+    await assert.rejects(
+      consumeWithSqsHandler(queue, handler, { ...once, onError: () => Promise.reject(enough) }),
+      enough,
+    )
+
+    assert.deepEqual(await leftIn(queue), [['a', 'delayed', 'Error: broken']])
+  })
+
   test('when an extension failed', async (t) => {
     const server = await serve(t, { receive: [messages('1')], extend: [problem('queue_not_found')] })
     const client = createClient({ url: server.url })
