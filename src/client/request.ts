@@ -143,10 +143,11 @@ async function ask(
   waitSeconds: number,
   signal: AbortSignal | undefined,
 ): Promise<RequestResponse> {
+  const sends = asked && !id
   const { data } = await connection.call<RequestResponse>(
-    id ? 'GET' : 'POST',
-    path + (id ? `${pathTo('replies', id)}?waitSeconds=${waitSeconds}` : '/request'),
-    id ? undefined : { ...asked, waitSeconds },
+    sends ? 'POST' : 'GET',
+    path + (sends ? '/request' : `${pathTo('replies', id)}?waitSeconds=${waitSeconds}`),
+    sends ? { ...asked, waitSeconds } : undefined,
     {
       signal,
       timeoutSeconds: connection.timeoutSeconds + waitSeconds,

@@ -144,7 +144,7 @@ test('a session that goes the short ways with groups finds each line by its inde
   await session.query('commit')
   assert.deepEqual(
     called.rows.map(({ name }) => name),
-    ['ack', 'receive', 'send_batch', 'send_to_groups'],
+    ['ack', 'lock_groups', 'receive', 'send_batch', 'send_to_groups'],
   )
 })
 
