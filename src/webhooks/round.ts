@@ -114,7 +114,7 @@ export function createRound(options: RoundOptions, limits: RoundLimits): Round {
     } catch (error) {
       const half = Math.ceil(batch.length / 2)
       const undone = asUndone(error)
-      if (undone) lane.most = Math.max(Math.floor(batch.length / 2), 1)
+      if (undone) lane.most = half
       const isAway = undone || (error instanceof QueueError && error.code === 'database_unavailable')
       if (isAway || batch.length === 1) onError?.(undone ?? error)
       if (isAway) return batch.filter(canWait)
